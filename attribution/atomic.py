@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all: written beside their place, synced, verified, renamed.
+
+Several files of one set are all written and verified before the first is renamed. A crash between
+two renames can mix an old and a new set; such a mix refuses to open, by the corpus_id in each file.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from attribution.errors import IndexWriteError
+
+Writer = Callable[[BinaryIO], None]
+
+
+def write_files(
+    directory: Path, writers: Mapping[str, Writer], verify: Callable[[Mapping[str, Path]], None]
+) -> None:
+    """Writes `directory`/name for each writer; `verify` sees the temporary files before any
+    of them takes its final name. Whatever goes wrong, no file of ours is left behind."""
+    temporary = {name: directory / f".{name}.{os.getpid()}.tmp" for name in writers}
+    made_directory = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, writer in writers.items():
+            with open(temporary[name], "wb") as file:
+                writer(file)
+                file.flush()
+                os.fsync(file.fileno())
+        verify(temporary)
+        for name in writers:
+            os.replace(temporary[name], directory / name)
+        _sync_directory(directory)
+    except BaseException as error:
+        for path in temporary.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        if made_directory and directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+        if isinstance(error, OSError):
+            raise IndexWriteError(
+                f"could not write to {directory} ({error.strerror or error}): free some space or "
+                "choose another folder; nothing was left half-written"
+            ) from error
+        raise
+
+
+def _sync_directory(directory: Path) -> None:
+    # Windows cannot open a directory; there the rename itself is what we get.
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,211 @@
+"""The file format that `bloom.bin` and `provenance.bin` share: a header and named arrays.
+
+| bytes      | what                                                                            |
+|------------|---------------------------------------------------------------------------------|
+| 0-7        | magic, which says what kind of file it is                                       |
+| 8-11       | size of the whole header block, a multiple of 64                                |
+| 12-27      | BLAKE2b-128 of the header block without these 16 bytes                          |
+| 28-        | JSON: versions, fingerprint scheme, corpus_id, sections, file size; then blanks |
+| after that | the sections, little-endian, each at a multiple of 64                           |
+
+Opening checks the whole header and the file's size, and maps the rest; `verify` reads every byte.
+It knows neither what the sections mean nor how an index is asked.
+"""
+
+import hashlib
+import json
+import mmap
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import (
+    IndexDamagedError,
+    IndexFileError,
+    IndexMissingError,
+    IndexVersionError,
+)
+from attribution.fingerprint import SCHEME
+from attribution.normalize import NORMALIZER_VERSION
+
+FORMAT_VERSION: Final = 1
+
+_ALIGNMENT_BYTES = 64
+_DIGEST_BYTES = 16
+_MAX_HEADER_BYTES = 1 << 20
+_DTYPES = ("<u1", "<u4", "<u8")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A file that was opened: its header is sound, its sections are read-only maps."""
+
+    path: Path
+    corpus_id: str
+    facts: Mapping[str, Any]
+    """What the kind of file adds to the header: counts and rates."""
+    sections: Mapping[str, Array]
+    digests: Mapping[str, str]
+    """Of each section, as the header says."""
+
+    def verify(self) -> None:
+        """Reads every byte; IndexDamagedError when one is not what was written."""
+        for name, section in self.sections.items():
+            if _digest(section.data).hex() != self.digests[name]:
+                raise IndexDamagedError(
+                    f"{self.path} is damaged in its section {name}: get the index again or "
+                    "rebuild it"
+                )
+
+
+def write(
+    file: BinaryIO,
+    *,
+    magic: bytes,
+    corpus_id: str,
+    facts: Mapping[str, Any],
+    sections: Mapping[str, Array],
+) -> None:
+    """Writes one container; the same arguments give the same bytes."""
+    little = {
+        name: np.ascontiguousarray(section, dtype=section.dtype.newbyteorder("<"))
+        for name, section in sections.items()
+    }
+    description: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "normalizer_version": NORMALIZER_VERSION,
+        "fingerprint": SCHEME,
+        "corpus_id": corpus_id,
+        "facts": dict(facts),
+    }
+    header = _header(magic, description, little)
+    file.write(header)
+    for section in little.values():
+        file.write(section.data)
+        file.write(bytes(-section.nbytes % _ALIGNMENT_BYTES))
+
+
+def open_container(path: Path, magic: bytes) -> Container:
+    """Maps `path`. Raises a kind of IndexFileError that says what is wrong with it."""
+    if sys.byteorder != "little":
+        raise IndexVersionError(
+            f"{path} is little-endian and this machine is not: use a little-endian machine"
+        )
+    try:
+        with open(path, "rb") as file:
+            size_bytes = file.seek(0, 2)
+            if size_bytes == 0:
+                raise _damaged(path, "is empty")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise IndexMissingError(
+            f"there is no {path.name} in {path.parent}: build the index, or name another folder"
+        ) from None
+    except OSError as error:
+        raise IndexFileError(
+            f"{path} cannot be opened ({error.strerror or error}): check the file's permissions"
+        ) from error
+    description = _read_header(path, mapped, magic)
+    _check_versions(path, description)
+    if description["file_bytes"] != size_bytes:
+        raise _damaged(
+            path, f"has {size_bytes} bytes where {description['file_bytes']} were written"
+        )
+    whole = np.frombuffer(mapped, dtype=np.uint8)
+    sections, digests = {}, {}
+    for entry in description["sections"]:
+        dtype = np.dtype(entry["dtype"])
+        end = entry["offset"] + entry["n_items"] * dtype.itemsize
+        if entry["dtype"] not in _DTYPES or end > size_bytes:
+            raise _damaged(path, f"has an impossible section {entry['name']}")
+        sections[entry["name"]] = whole[entry["offset"] : end].view(dtype)
+        digests[entry["name"]] = entry["blake2b"]
+    return Container(
+        path=path,
+        corpus_id=description["corpus_id"],
+        facts=description["facts"],
+        sections=sections,
+        digests=digests,
+    )
+
+
+def _header(magic: bytes, description: dict[str, Any], sections: Mapping[str, Array]) -> bytes:
+    assert len(magic) == 8, f"{magic=}"
+    entries: list[dict[str, Any]] = []
+    offset = 0
+    for name, section in sections.items():
+        assert section.ndim == 1 and section.dtype.newbyteorder("<").str.replace("|", "<") in (
+            _DTYPES
+        ), f"{name=} {section.dtype=}"
+        entries.append(
+            {
+                "name": name,
+                "dtype": section.dtype.str.replace("|", "<"),
+                "n_items": int(section.size),
+                "offset": offset,
+                "blake2b": _digest(section.data).hex(),
+            }
+        )
+        offset += section.nbytes + -section.nbytes % _ALIGNMENT_BYTES
+    # The header's own size is part of it: offsets get longer with it, so settle it first.
+    header_bytes = 0
+    while True:
+        placed = [entry | {"offset": entry["offset"] + header_bytes} for entry in entries]
+        text = json.dumps(
+            description | {"sections": placed, "file_bytes": header_bytes + offset},
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode("ascii")
+        needed = 12 + _DIGEST_BYTES + len(text)
+        needed += -needed % _ALIGNMENT_BYTES
+        if needed <= header_bytes:
+            break
+        header_bytes = needed
+    assert header_bytes <= _MAX_HEADER_BYTES, f"{header_bytes=}"
+    start = magic + header_bytes.to_bytes(4, "little")
+    text = text.ljust(header_bytes - 12 - _DIGEST_BYTES)
+    return start + _digest(start + text) + text
+
+
+def _read_header(path: Path, mapped: mmap.mmap, magic: bytes) -> dict[str, Any]:
+    start = mapped[:12]
+    if start[:8] != magic:
+        raise _damaged(path, "does not start like an index file of its kind")
+    header_bytes = int.from_bytes(start[8:], "little")
+    if not 12 + _DIGEST_BYTES < header_bytes <= min(len(mapped), _MAX_HEADER_BYTES):
+        raise _damaged(path, "is cut off in its header or has a damaged one")
+    text = mapped[12 + _DIGEST_BYTES : header_bytes]
+    if mapped[12 : 12 + _DIGEST_BYTES] != _digest(start + text):
+        raise _damaged(path, "has a damaged header")
+    # From here on the header is what a writer wrote; what remains is which writer.
+    description: dict[str, Any] = json.loads(text)
+    return description
+
+
+def _check_versions(path: Path, description: Mapping[str, Any]) -> None:
+    ours = {
+        "format_version": FORMAT_VERSION,
+        "normalizer_version": NORMALIZER_VERSION,
+        "fingerprint": SCHEME,
+    }
+    for name, value in ours.items():
+        if description.get(name) != value:
+            raise IndexVersionError(
+                f"{path} was built with {name} {description.get(name)!r}, this Starling has "
+                f"{value!r}: rebuild the index, or install the Starling that built it"
+            )
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _damaged(path: Path, what: str) -> IndexDamagedError:
+    return IndexDamagedError(f"{path} {what}: get the index again or rebuild it")

@@ -1,0 +1,145 @@
+"""How long from request to answer while somebody types? Drives the real server over stdio.
+
+    python bench/completion_latency.py [--bundle BUNDLE] [--file FILE.py] [--json]
+
+Cuts a stretch of lines out of a file and types it back: first key by key, then in jumps of 20
+characters of new text. After each edit it asks for an inline completion, as editors do, and waits.
+Measured is the time from writing the request to reading the answer. The first request of a
+document, which has to read the whole file, is shown apart as cold.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from runtime.bundle import open_bundle  # noqa: E402
+from tests.lsp_client import LspClient  # noqa: E402
+
+JUMP_CHARS = 20
+KEY_LINES = 4
+JUMP_LINES = 24
+
+
+@dataclass
+class Series:
+    """Measured answers of one kind."""
+
+    name: str
+    took_ms: list[float] = field(default_factory=list)
+    n_answered: int = 0
+
+    def summary(self) -> dict[str, float | int | str]:
+        """What is printed."""
+        ordered = sorted(self.took_ms)
+        return {
+            "what": self.name,
+            "n": len(ordered),
+            "p50_ms": round(statistics.median(ordered), 1),
+            "p95_ms": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1),
+            "max_ms": round(ordered[-1], 1),
+            "answered": round(self.n_answered / len(ordered), 3),
+        }
+
+
+def main() -> int:
+    """Measures and prints."""
+    arguments = _arguments()
+    bundle = open_bundle(arguments.bundle)
+    text = arguments.file.read_text("utf-8")
+    series = measure(arguments.bundle, text, first_line=arguments.line)
+    facts = {
+        "model": bundle.spec.name if bundle.spec else bundle.model_path.name,
+        "model_mb": round(bundle.model_path.stat().st_size / 1e6, 1),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "file": str(arguments.file),
+    }
+    rows = [one.summary() for one in series]
+    if arguments.json:
+        print(json.dumps({**facts, "series": rows}, indent=2))
+        return 0
+    print("  ".join(f"{key} {value}" for key, value in facts.items()))
+    print(f"{'':34}{'n':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}{'answered':>10}")
+    for row in rows:
+        print(
+            f"{row['what']:34}{row['n']:5}{row['p50_ms']:9}{row['p95_ms']:9}{row['max_ms']:9}"
+            f"{row['answered']:10.0%}"
+        )
+    return 0
+
+
+def measure(bundle: Path | None, text: str, *, first_line: int) -> list[Series]:
+    """Types a stretch of `text` back and times each answer."""
+    lines = text.splitlines(keepends=True)
+    stretches = {
+        "key by key": ("".join(lines[first_line:][:KEY_LINES]).rstrip("\n"), 1),
+        f"jumps of {JUMP_CHARS} new characters": (
+            "".join(lines[first_line:][:JUMP_LINES]).rstrip("\n"),
+            JUMP_CHARS,
+        ),
+    }
+    cold, series = Series("cold: first request of a document"), []
+    with LspClient(bundle=bundle) as client:
+        client.initialize(position_encodings=["utf-32"])
+        client.wait_ready()
+        for number, (name, (typed, step_chars)) in enumerate(stretches.items()):
+            uri = f"file:///bench/{number}.py"
+            after = "".join(lines[first_line:])[len(typed) :]
+            client.open(uri, "".join(lines[:first_line]) + after)
+            place = (first_line, 0)
+            _request(client, uri, place, cold)
+            one = Series(name)
+            for piece in _pieces(typed, step_chars):
+                client.change(uri, place, place, piece)
+                head, line_end, tail = piece.rpartition("\n")
+                place = (
+                    place[0] + head.count("\n") + bool(line_end),
+                    len(tail) if line_end else place[1] + len(piece),
+                )
+                _request(client, uri, place, one)
+            series.append(one)
+            client.close(uri)
+        client.shut_down()
+    return [*series, cold]
+
+
+def _request(client: LspClient, uri: str, place: tuple[int, int], series: Series) -> None:
+    start = perf_counter()
+    request_id = client.request_inline(uri, place)
+    answer = client.answer(request_id)
+    series.took_ms.append((client.arrived_s[request_id] - start) * 1000)
+    series.n_answered += bool(answer["result"]["items"])
+
+
+def _pieces(text: str, step_chars: int) -> Iterator[str]:
+    for start in range(0, len(text), step_chars):
+        yield text[start : start + step_chars]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--bundle", type=Path, help="bundle or GGUF file (default: the shipped)")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        default=REPOSITORY / "lsp_server" / "documents.py",
+        help="UTF-8 source file to type in (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--line", type=int, default=100, help="first typed line, from 0 (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

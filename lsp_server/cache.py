@@ -1,0 +1,81 @@
+"""Remembers shown suggestions, so that typing the head of one costs no tokens.
+
+Most keys after a good suggestion spell it. The rest of that text is then still the answer, as long
+as nothing after the cursor changed. Pure text: it knows no document, model or time.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from lsp_server.suggestion import Suggestion
+
+# An entry is two references to texts of a document plus a few lines; users go back to at most the
+# last few places. llama.vim keeps 250 of a far smaller kind.
+MAX_ENTRIES = 64
+# Entries of huge documents are few, because their texts are copies: at most 16 MB of ASCII.
+MAX_TOTAL_CHARS = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedThrough:
+    """What is left of a remembered suggestion after the user typed its head."""
+
+    suggestion: Suggestion
+    n_typed_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    uri: str
+    prefix: str
+    suffix: str
+    suggestion: Suggestion
+
+    @property
+    def n_chars(self) -> int:
+        return len(self.prefix) + len(self.suffix)
+
+
+class SuggestionCache:
+    """Least recently used suggestions; a hit needs an equal suffix. Not thread-safe."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()
+        self._max_entries = max_entries
+        self._next_id = 0
+        self._n_chars = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def remember(self, uri: str, prefix: str, suffix: str, suggestion: Suggestion) -> None:
+        """`suggestion` was given for the cursor between `prefix` and `suffix`."""
+        entry = _Entry(uri, prefix, suffix, suggestion)
+        self._entries[self._next_id] = entry
+        self._next_id += 1
+        self._n_chars += entry.n_chars
+        while len(self._entries) > 1 and (
+            len(self._entries) > self._max_entries or self._n_chars > MAX_TOTAL_CHARS
+        ):
+            _, oldest = self._entries.popitem(last=False)
+            self._n_chars -= oldest.n_chars
+
+    def typed_through(self, uri: str, prefix: str, suffix: str) -> TypedThrough | None:
+        """The latest suggestion that the text before the cursor has begun to spell."""
+        for entry_id, entry in reversed(self._entries.items()):
+            n_typed_chars = len(prefix) - len(entry.prefix)
+            if (
+                0 <= n_typed_chars < len(entry.suggestion.text)
+                and entry.uri == uri
+                and entry.suffix == suffix
+                and prefix.endswith(entry.suggestion.text[:n_typed_chars])
+                and prefix.startswith(entry.prefix)
+            ):
+                self._entries.move_to_end(entry_id)
+                return TypedThrough(suggestion=entry.suggestion, n_typed_chars=n_typed_chars)
+        return None
+
+    def clear(self) -> None:
+        """Forgets everything, after settings or the model changed."""
+        self._entries.clear()
+        self._n_chars = 0

@@ -1,0 +1,178 @@
+"""What `starling doctor` examines: each check names what was found and, if it is wrong, the cure.
+
+It changes nothing. Every check runs, whatever the others found.
+"""
+
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from runtime.bundle import Bundle, default_bundle_directory, open_bundle
+from runtime.errors import StarlingRuntimeError
+
+MIN_PYTHON = (3, 11)
+COMPILERS = ("c++", "g++", "clang++", "cl")
+# Distribution and the module that it brings; importing shows whether it works on this machine.
+PACKAGES: dict[str, str] = {
+    "pygls": "pygls.lsp.server",
+    "lsprotocol": "lsprotocol.types",
+    "click": "click",
+    "numpy": "numpy",
+    "numba": "numba",
+    "llama-cpp-python": "llama_cpp",
+    "zstandard": "zstandard",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding."""
+
+    name: str
+    ok: bool
+    found: str
+    cure: str = ""
+    """One sentence; empty when all is well."""
+
+
+def examine(bundle_path: Path | None) -> list[Check]:
+    """All checks, in the order in which a user should mend things."""
+    checks = [_check_python(), *map(_check_package, PACKAGES), _check_compiler()]
+    checks.append(_check_numba_cache())
+    path = bundle_path if bundle_path is not None else default_bundle_directory()
+    try:
+        bundle = open_bundle(path)
+    except StarlingRuntimeError as error:
+        cure = "see above, or name another one with --bundle"
+        checks.append(Check(name="bundle", ok=False, found=str(error), cure=cure))
+        return checks
+    checks.append(_described(bundle))
+    if all(check.ok for check in checks):
+        checks += [_guarded("model", lambda: _check_model(bundle))]
+    checks += [_guarded("attribution index", lambda: _check_index(bundle))]
+    return checks
+
+
+def _check_python() -> Check:
+    wanted = ".".join(map(str, MIN_PYTHON))
+    return Check(
+        name="Python",
+        ok=sys.version_info >= MIN_PYTHON,
+        found=f"{platform.python_version()} at {sys.executable}",
+        cure="" if sys.version_info >= MIN_PYTHON else f"install Python {wanted} or newer",
+    )
+
+
+def _check_package(distribution: str) -> Check:
+    try:
+        version = metadata.version(distribution)
+        importlib.import_module(PACKAGES[distribution])
+    except metadata.PackageNotFoundError:
+        found, version = "not installed", ""
+    except (ImportError, OSError) as error:
+        found, version = f"{version} is installed but cannot be imported ({error})", ""
+    else:
+        found = version
+    cure = "" if version else f"pip install --force-reinstall {distribution}"
+    return Check(name=distribution, ok=bool(version), found=found, cure=cure)
+
+
+def _check_compiler() -> Check:
+    """Only needed to build llama-cpp-python, so its absence is no fault once that is there."""
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    built = importlib.util.find_spec("llama_cpp") is not None
+    return Check(
+        name="C++ compiler",
+        ok=compiler is not None or built,
+        found=compiler or ("none (not needed any more)" if built else "none"),
+        cure="" if compiler or built else "install g++ or clang, then llama-cpp-python",
+    )
+
+
+def _check_numba_cache() -> Check:
+    """Kernels compile once and are kept; without a writable place each start takes seconds more."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    package = Path(__file__).resolve().parent.parent / "runtime" / "__pycache__"
+    places = [Path(named)] if named else [package, _user_cache_directory()]
+    writable = next((place for place in places if _is_writable(place)), None)
+    return Check(
+        name="kernel cache",
+        ok=writable is not None,
+        found=f"{writable or places[0]} is {'writable' if writable else 'not writable'}",
+        cure="" if writable else "set NUMBA_CACHE_DIR to a folder that you may write to",
+    )
+
+
+def _check_model(bundle: Bundle) -> Check:
+    """Loads the weights and lets the model write two tokens."""
+    from runtime.engine import Engine
+    from runtime.prompt import FimRequest
+    from runtime.sampling import SamplingConfig
+
+    with Engine.load(bundle.model_path) as engine:
+        request = FimRequest(prefix="def add(a, b):\n    return ", suffix="\n", path="add.py")
+        (completion,) = engine.complete(request, SamplingConfig(max_tokens=2))
+    return Check(
+        name="model",
+        ok=True,
+        found=f"loads and answers (two tokens in {completion.timing.total_ms:.0f} ms)",
+    )
+
+
+def _check_index(bundle: Bundle) -> Check:
+    if bundle.directory is None or bundle.spec is None:
+        return Check(
+            name="attribution index",
+            ok=True,
+            found="none: matches of this model are unknown",
+        )
+    from attribution.index import Index
+
+    index = Index.open(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
+    index.verify()
+    return Check(
+        name="attribution index",
+        ok=True,
+        found=f"{index.n_files} files, {index.n_fingerprints} fingerprints, built from the very "
+        f"corpus of the model ({bundle.spec.corpus_id[:12]})",
+    )
+
+
+def _described(bundle: Bundle) -> Check:
+    size_mb = bundle.model_path.stat().st_size / 1e6
+    name = bundle.spec.name if bundle.spec is not None else "a model not of ours"
+    return Check(name="bundle", ok=True, found=f"{name}, {size_mb:.1f} MB, {bundle.model_path}")
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    """Whatever a damaged file makes a check raise is its finding."""
+    try:
+        return check()
+    except Exception as error:
+        cure = "get or build the bundle again, or name another one with --bundle"
+        return Check(name=name, ok=False, found=str(error) or type(error).__name__, cure=cure)
+
+
+def _user_cache_directory() -> Path:
+    """Where numba goes when it may not write beside the code."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "numba"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tries it in the folder, or in the nearest one above that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

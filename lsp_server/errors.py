@@ -1,0 +1,26 @@
+"""What can go wrong between an editor (or the command line) and a completion.
+
+LspServerError
+ +-- SourceFileError    a file that was named cannot be read as source text
+ +-- CursorError        the cursor of the command line stands outside its file
+ +-- FramingError       the client's bytes are not LSP messages
+
+Each message is one sentence that names the cure. Stale, superseded, cancelled and empty answers are
+not errors.
+"""
+
+
+class LspServerError(Exception):
+    """Base of every error that this package raises for its user."""
+
+
+class SourceFileError(LspServerError):
+    """The file is missing, too large, or not UTF-8."""
+
+
+class CursorError(LspServerError):
+    """The cursor lies outside the file."""
+
+
+class FramingError(LspServerError):
+    """The bytes on stdin are not framed as LSP messages."""

@@ -1,0 +1,411 @@
+"""The engine: a loaded model that answers requests, one at a time.
+
+Keeps the KV cache of the last prompt and computes only what is new; samples, stops, and can be
+cancelled at any moment without losing what was computed. What the text looks like at the cursor
+(duplicates, closing brackets) is `trim`'s business, and documents are the server's.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import BundleError
+from runtime.fim import FimTokens, Order
+from runtime.gguf_header import read_header
+from runtime.healing import MAX_TAKEN_BACK_BYTES, TokenTable
+from runtime.llama import Model
+from runtime.prompt import FimRequest, Prompt, PromptBuilder, Snippet
+from runtime.sampling import Sampler, SamplingConfig, uniform_of
+from runtime.spec import ModelSpec
+from runtime.stopping import MAX_TOKENS, Mode, Stopper, StopReason
+from runtime.threads import physical_cores
+
+__all__ = [
+    "Completion",
+    "Engine",
+    "FimRequest",
+    "Mode",
+    "ModelInfo",
+    "SamplingConfig",
+    "Snippet",
+    "StopReason",
+    "Timing",
+]
+
+# A longer context costs memory, and a prompt that fills it seconds; see prompt.MAX_FILE_TOKENS.
+_DEFAULT_CONTEXT_TOKENS = 2048
+# Alternatives to a greedy completion: warm enough to differ, cut so that they stay plausible.
+_ALTERNATIVE_TEMPERATURE = 0.6
+_ALTERNATIVE_MIN_P = 0.05
+# Shorter prefills are over before a watching thread would have started.
+_MIN_WATCHED_TOKENS = 32
+_WATCH_INTERVAL_S = 0.002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What was loaded."""
+
+    path: Path
+    size_bytes: int
+    n_params: int
+    architecture: str
+    vocab_size: int
+    context_tokens: int
+    """Prompt and completion together."""
+    fim: FimTokens | None
+    """None: the model cannot fill in the middle."""
+    order: Order
+    spec: ModelSpec | None
+    """None: not a model of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the time went. Alternatives of one request share all but `decode_ms`, `total_ms`."""
+
+    tokenize_ms: float
+    prefill_ms: float
+    decode_ms: float
+    total_ms: float
+    n_prompt_tokens: int
+    n_reused_tokens: int
+    """Prompt tokens that the KV cache already held."""
+    n_decoded_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One answer."""
+
+    text: str
+    """What comes after the cursor; never repeats what healing took back."""
+    token_ids: tuple[int, ...]
+    """As sampled: healed tokens first, and without the end token."""
+    mean_logprob: float
+    """Over all sampled tokens, the end token too; 0.0 where none was sampled."""
+    stop_reason: StopReason
+    timing: Timing
+
+
+class Engine:
+    """A model and its context. Calls from several threads are answered one after the other."""
+
+    def __init__(self, model: Model, info: ModelInfo) -> None:
+        """Use `load`."""
+        self.info = info
+        self._model = model
+        self._vocabulary = model.vocabulary
+        self._table = TokenTable(model.vocabulary.pieces, model.vocabulary.is_special)
+        self._sampler = Sampler(model.vocabulary.n_tokens)
+        self._sampler.warm_up()
+        self._builder = (
+            PromptBuilder(model.vocabulary, self._table, tokens=info.fim, order=info.order)
+            if info.fim
+            else None
+        )
+        self._cached_ids: list[int] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        model_path: Path,
+        *,
+        n_context_tokens: int | None = None,
+        n_prefill_threads: int | None = None,
+    ) -> Self:
+        """Load a checked GGUF file; raises BundleError.
+
+        The context is at most what the model was trained for. Prefill uses the physical cores
+        unless told otherwise, decode always one thread.
+        """
+        header = read_header(model_path)
+        architecture = str(header.metadata.get("general.architecture", "unknown"))
+        trained = header.metadata.get(f"{architecture}.context_length")
+        if not isinstance(trained, int) or trained <= 0:
+            raise BundleError(
+                f"{model_path} is not a language model that Starling can use (architecture "
+                f"{architecture}): name a GGUF of StarCoder, Qwen-Coder or the like"
+            )
+        wanted = _DEFAULT_CONTEXT_TOKENS if n_context_tokens is None else n_context_tokens
+        model = Model.open(
+            model_path,
+            n_context_tokens=min(wanted, trained),
+            n_prefill_threads=n_prefill_threads or physical_cores(),
+        )
+        try:
+            spec = ModelSpec.from_gguf_kv(header.metadata)
+            info = ModelInfo(
+                path=model_path,
+                size_bytes=header.size_bytes,
+                n_params=model.n_params,
+                architecture=architecture,
+                vocab_size=model.vocabulary.n_tokens,
+                context_tokens=model.n_context_tokens,
+                fim=model.vocabulary.fim,
+                order=spec.fim_order if spec else Order.PSM,
+                spec=spec,
+            )
+            return cls(model, info)
+        except BaseException:
+            model.close()
+            raise
+
+    def complete(
+        self,
+        request: FimRequest,
+        sampling: SamplingConfig,
+        *,
+        n: int = 1,
+        cancel: threading.Event | None = None,
+    ) -> tuple[Completion, ...]:
+        """One to `n` different completions, the most likely first.
+
+        Setting `cancel` ends the call in a few milliseconds, with what there is. Of several, the
+        first is as `sampling` says; the others are sampled even if that is greedy.
+        """
+        assert n >= 1, f"{n=}"
+        with self._lock:
+            limits = _Limits(sampling.effective_deadline_ms, cancel)
+            max_tokens = sampling.max_tokens or MAX_TOKENS[request.mode]
+            prompt = self._prompt(request, max_tokens)
+            tokenize_ms = limits.elapsed_ms()
+            n_reused, interruption = self._prefill(prompt.token_ids, limits)
+            prefill_ms = limits.elapsed_ms() - tokenize_ms
+            shared = Timing(
+                tokenize_ms=tokenize_ms,
+                prefill_ms=prefill_ms,
+                decode_ms=0.0,
+                total_ms=limits.elapsed_ms(),
+                n_prompt_tokens=len(prompt.token_ids),
+                n_reused_tokens=n_reused,
+                n_decoded_tokens=0,
+            )
+            if interruption:
+                empty = Completion(
+                    text="", token_ids=(), mean_logprob=0.0, stop_reason=interruption, timing=shared
+                )
+                return (empty,)
+            # The next decode overwrites llama.cpp's own, which is all that one completion needs.
+            logits_V = self._model.logits_V if n == 1 else self._model.logits_V.copy()
+            completions: dict[str, Completion] = {}
+            for alternative in range(n):
+                if alternative and limits.interruption():
+                    break
+                self._rewind(len(prompt.token_ids))
+                config = sampling if alternative == 0 else _for_alternative(sampling)
+                completion = self._decode(
+                    request, prompt, logits_V, config, max_tokens, alternative, limits, shared
+                )
+                completions.setdefault(completion.text, completion)
+            return tuple(sorted(completions.values(), key=lambda done: -done.mean_logprob))
+
+    def prompt_text(self, request: FimRequest) -> str:
+        """Exactly what the model sees, sentinels spelled out."""
+        with self._lock:
+            prompt = self._prompt(request, MAX_TOKENS[request.mode])
+        return self.detokenize(prompt.token_ids).decode("utf-8", "replace")
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of the text; a sentinel's spelling inside it is ordinary text."""
+        return self._vocabulary.tokenize(text)
+
+    def detokenize(self, token_ids: Sequence[int]) -> bytes:
+        """The bytes that the tokens spell; may end inside a character."""
+        return b"".join(self._vocabulary.pieces[token_id] for token_id in token_ids)
+
+    def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits after each token, shape (n_tokens, vocab_size), computed from an empty cache."""
+        with self._lock:
+            self._cached_ids = []
+            return self._model.all_logits(token_ids)
+
+    def close(self) -> None:
+        """Free the model; the engine cannot be used afterwards."""
+        with self._lock:
+            self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prompt(self, request: FimRequest, max_tokens: int) -> Prompt:
+        if self._builder is None:
+            raise BundleError(
+                f"{self.info.path} has no fill-in-the-middle tokens: choose a code model that has, "
+                "such as StarCoder or Qwen-Coder"
+            )
+        # Room for the longest completion of any mode, so that the window stays where it is when
+        # the mode changes; and, at worst a byte each, for the tokens that healing spells.
+        reserved = max(max_tokens, *MAX_TOKENS.values()) + MAX_TAKEN_BACK_BYTES
+        context_tokens = self.info.context_tokens
+        # A caller that asks for more than that ends with CONTEXT_FULL.
+        budget = max(context_tokens - reserved, context_tokens // 4)
+        return self._builder.build(request, budget_tokens=budget)
+
+    def _prefill(
+        self, token_ids: Sequence[int], limits: "_Limits"
+    ) -> tuple[int, StopReason | None]:
+        """Bring the cache to exactly `token_ids`; (tokens reused, why it was interrupted)."""
+        # The last token is always computed anew: its logits are what comes next.
+        self._rewind(min(_n_common(self._cached_ids, token_ids), len(token_ids) - 1))
+        n_reused = len(self._cached_ids)
+        if interruption := limits.interruption():
+            return n_reused, interruption
+        new_ids = token_ids[n_reused:]
+        try:
+            if len(new_ids) < _MIN_WATCHED_TOKENS:
+                is_done = self._model.extend(new_ids)
+            else:
+                with _raised_on_interruption(self._model.abort_flag, limits):
+                    is_done = self._model.extend(new_ids)
+        finally:
+            # After an abort or an error too: what llama.cpp holds is a head of what was asked for.
+            self._cached_ids = list(token_ids[: self._model.n_cached_tokens])
+        if is_done:
+            return n_reused, None
+        return n_reused, limits.interruption() or StopReason.CANCELLED
+
+    def _decode(
+        self,
+        request: FimRequest,
+        prompt: Prompt,
+        logits_V: NDArray[np.float32],
+        sampling: SamplingConfig,
+        max_tokens: int,
+        alternative: int,
+        limits: "_Limits",
+        shared: Timing,
+    ) -> Completion:
+        """Sample token by token from the end of the prompt until something says stop."""
+        started_ms = limits.elapsed_ms()
+        stopper = Stopper(mode=request.mode, prefix=request.prefix, skip_bytes=len(prompt.pending))
+        pending = prompt.pending
+        token_ids: list[int] = []
+        logprobs: list[float] = []
+        n_free = 0
+        reason: StopReason | None = None
+        while True:
+            pick = self._sampler.pick(
+                logits_V,
+                sampling,
+                uniform=uniform_of(sampling.seed, alternative, len(token_ids)),
+                allowed_ids=self._table.allowed_ids(pending) if pending else None,
+            )
+            logprobs.append(pick.logprob)
+            if self._vocabulary.is_special[pick.token_id]:
+                reason = StopReason.END_OF_TEXT
+                break
+            token_ids.append(pick.token_id)
+            piece = self._vocabulary.pieces[pick.token_id]
+            n_free += len(piece) >= len(pending)
+            pending = pending[len(piece) :]
+            if reason := stopper.push(pick.token_id, piece):
+                break
+            if n_free >= max_tokens:
+                reason = StopReason.MAX_TOKENS
+                break
+            if len(self._cached_ids) >= self.info.context_tokens:
+                reason = StopReason.CONTEXT_FULL
+                break
+            if reason := limits.interruption():
+                break
+            self._model.extend([pick.token_id])
+            self._cached_ids.append(pick.token_id)
+            logits_V = self._model.logits_V
+        now_ms = limits.elapsed_ms()
+        return Completion(
+            text=stopper.text,
+            token_ids=tuple(token_ids),
+            mean_logprob=math.fsum(logprobs) / len(logprobs),
+            stop_reason=reason,
+            timing=replace(
+                shared,
+                decode_ms=now_ms - started_ms,
+                total_ms=now_ms,
+                n_decoded_tokens=len(token_ids),
+            ),
+        )
+
+    def _rewind(self, n_tokens: int) -> None:
+        if n_tokens < self._model.n_cached_tokens:
+            self._model.rewind(n_tokens)
+        del self._cached_ids[self._model.n_cached_tokens :]
+
+
+class _Limits:
+    """The clock and the cancel flag of one request."""
+
+    def __init__(self, deadline_ms: float, cancel: threading.Event | None) -> None:
+        self._started_s = time.perf_counter()
+        self._deadline_ms = deadline_ms
+        self._cancel = cancel
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started_s) * 1e3
+
+    def interruption(self) -> StopReason | None:
+        if self._cancel is not None and self._cancel.is_set():
+            return StopReason.CANCELLED
+        return StopReason.DEADLINE if self.elapsed_ms() >= self._deadline_ms else None
+
+    def wait(self, timeout_s: float) -> StopReason | None:
+        """Wait until interrupted, or for the time."""
+        if self._cancel is None:
+            time.sleep(timeout_s)
+        else:
+            self._cancel.wait(timeout_s)
+        return self.interruption()
+
+
+@contextmanager
+def _raised_on_interruption(flag: NDArray[np.uint8], limits: _Limits) -> Iterator[None]:
+    """Raise llama.cpp's abort flag as soon as the limits say so; down again at the end."""
+    lock = threading.Lock()
+    is_over = False
+
+    def watch() -> None:
+        while not is_over:
+            if limits.wait(_WATCH_INTERVAL_S):
+                with lock:
+                    if not is_over:
+                        flag[0] = 1
+                return
+
+    threading.Thread(target=watch, name="starling-abort-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        with lock:
+            is_over = True
+            flag[0] = 0
+
+
+def _for_alternative(sampling: SamplingConfig) -> SamplingConfig:
+    if sampling.temperature > 0.0:
+        return sampling
+    return replace(sampling, temperature=_ALTERNATIVE_TEMPERATURE, min_p=_ALTERNATIVE_MIN_P)
+
+
+def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the common head."""
+    n = min(len(first), len(second))
+    differs = np.flatnonzero(np.asarray(first[:n]) != np.asarray(second[:n]))
+    return int(differs[0]) if differs.size else n

@@ -1,0 +1,357 @@
+"""One model file under llama.cpp: vocabulary, context, decode. The only importer of llama_cpp.
+
+Uses the low-level calls: the package's own `Llama` class gives all three FIM sentinels id 0 and
+copies every logit. Knows nothing of prompts or sampling. Not thread-safe, but for `abort_flag`,
+which any thread may raise. `Model.open` expects a file that `gguf_header` has checked: llama.cpp
+trusts what it reads.
+"""
+
+import ctypes
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+import llama_cpp as c
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import kernels
+from runtime.errors import BundleError, ContextOverflowError, DecodeError
+from runtime.fim import FimTokens
+from runtime.threads import ThreadGovernor
+
+# One prefill step. llama.cpp drops the whole step when it is aborted, so a larger one loses more
+# work to a cancel; a smaller one computes less efficiently.
+PREFILL_CHUNK_TOKENS = 256
+# `all_logits` asks for a row per token; llama.cpp keeps the buffer for the largest batch seen.
+_ROWS_CHUNK_TOKENS = 32
+
+_T = TypeVar("_T")
+
+_SEQUENCE = 0
+_ABORTED = 2
+
+# How each sentinel is spelled by the families that have it: StarCoder, StarCoder2, Qwen,
+# CodeLlama, DeepSeek-Coder, CodeGemma, Codestral's kin and Granite.
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    "prefix": (
+        "<fim_prefix>", "<fim-prefix>", "<|fim_prefix|>", "<PRE>", "▁<PRE>", "<｜fim▁begin｜>",
+    ),
+    "suffix": (
+        "<fim_suffix>", "<fim-suffix>", "<|fim_suffix|>", "<SUF>", "▁<SUF>", "<｜fim▁hole｜>",
+    ),
+    "middle": (
+        "<fim_middle>", "<fim-middle>", "<|fim_middle|>", "<MID>", "▁<MID>", "<｜fim▁end｜>",
+    ),
+    "pad": ("<fim_pad>", "<fim-pad>", "<|fim_pad|>"),
+    "repo": ("<reponame>", "<repo_name>", "<|repo_name|>"),
+    "file_sep": ("<file_sep>", "<|file_sep|>", "<|file_separator|>"),
+    "end_of_text": ("<|endoftext|>", "<EOT>", "▁<EOT>", "<｜end▁of▁sentence｜>", "</s>"),
+}  # fmt: skip
+
+
+def _discard_log(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
+    """llama.cpp's own log is for developers; what a user must know is raised."""
+
+
+# Module-level references: a callback that is garbage-collected is a crash at the next log line.
+_log_callback = c.llama_log_callback(_discard_log)
+_abort_callback = ctypes.cast(kernels.ABORT_CALLBACK_ADDRESS, c.ggml_abort_callback)
+
+
+class Vocabulary:
+    """The tokens of one model: spellings as bytes, roles, and text -> ids."""
+
+    def __init__(self, vocab: c.llama_vocab_p) -> None:
+        self._vocab: c.llama_vocab_p | None = vocab
+        self.n_tokens: int = c.llama_vocab_n_tokens(vocab)
+        texts = [c.llama_vocab_get_text(vocab, i) for i in range(self.n_tokens)]
+        self.is_special: NDArray[np.bool_] = np.array(
+            [
+                c.llama_vocab_is_control(vocab, i) or c.llama_vocab_is_eog(vocab, i)
+                for i in range(self.n_tokens)
+            ]
+        )
+        self.is_end: NDArray[np.bool_] = np.array(
+            [c.llama_vocab_is_eog(vocab, i) for i in range(self.n_tokens)]
+        )
+        self.pieces: tuple[bytes, ...] = tuple(self._piece(i) for i in range(self.n_tokens))
+        self.fim: FimTokens | None = _find_fim(vocab, texts)
+        self.bos_id: int | None = (
+            c.llama_vocab_bos(vocab) if c.llama_vocab_get_add_bos(vocab) else None
+        )
+        for token_id in self._sentinel_ids():
+            self.is_special[token_id] = True
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of the text; a sentinel's spelling inside it is ordinary text."""
+        assert self._vocab, "the model is closed"
+        data = text.encode("utf-8", "surrogatepass")
+        buffer = np.empty(len(data) + 8, np.int32)
+        n = c.llama_tokenize(
+            self._vocab,
+            data,
+            len(data),
+            buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            buffer.size,
+            False,
+            False,
+        )
+        assert n >= 0, f"{n=} for {len(data)} bytes"
+        ids: list[int] = buffer[:n].tolist()
+        return ids
+
+    def close(self) -> None:
+        """Forget the model's memory, which is about to be freed; spellings and roles stay."""
+        self._vocab = None
+
+    def _piece(self, token_id: int) -> bytes:
+        """The bytes of a token, sentinels spelled out."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = c.llama_token_to_piece(self._vocab, token_id, buffer, size, 0, True)
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+    def _sentinel_ids(self) -> list[int]:
+        if self.fim is None:
+            return []
+        fim = self.fim
+        ids = (
+            fim.prefix_id, fim.suffix_id, fim.middle_id, fim.end_of_text_id,
+            fim.pad_id, fim.repo_id, fim.file_sep_id,
+        )  # fmt: skip
+        return [token_id for token_id in ids if token_id is not None]
+
+
+class Model:
+    """A mapped model with one context and one sequence of tokens in its KV cache."""
+
+    def __init__(self, path: Path, *, n_context_tokens: int, n_prefill_threads: int) -> None:
+        """Use `open`: it names the cure when a file cannot be used."""
+        self._model: c.llama_model_p | None = None
+        self._context: c.llama_context_p | None = None
+        c.llama_log_set(_log_callback, ctypes.c_void_p(0))
+        c.llama_backend_init()
+        model_params = c.llama_model_default_params()
+        model_params.n_gpu_layers = 0
+        model_params.load_mode = c.LLAMA_LOAD_MODE_MMAP
+        self._model = c.llama_model_load_from_file(os.fsencode(path), model_params)
+        if not self._model:
+            raise BundleError(
+                f"llama.cpp cannot load {path}: use a model of an architecture that it knows, or "
+                "export this one again"
+            )
+        self.vocabulary = Vocabulary(_not_null(c.llama_model_get_vocab(self._model)))
+        self.n_params: int = c.llama_model_n_params(self._model)
+        self.n_train_context_tokens: int = c.llama_model_n_ctx_train(self._model)
+        params = c.llama_context_default_params()
+        params.n_ctx = n_context_tokens
+        params.n_batch = params.n_ubatch = min(PREFILL_CHUNK_TOKENS, n_context_tokens)
+        params.n_seq_max = 1
+        params.kv_unified = True
+        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.n_threads = 1
+        params.n_threads_batch = n_prefill_threads
+        params.no_perf = True
+        self._context = c.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise BundleError(
+                f"llama.cpp cannot make a context of {n_context_tokens} tokens for {path}: ask for "
+                "a smaller context, or free some memory"
+            )
+        self._governor = ThreadGovernor(
+            n_threads=n_prefill_threads, max_tokens=PREFILL_CHUNK_TOKENS
+        )
+        self._n_threads_now = 0
+        self._set_prefill_threads(1)
+        # llama.cpp rounds its cells up; what was asked for is the limit.
+        self.n_context_tokens = min(n_context_tokens, c.llama_n_ctx(self._context))
+        self.abort_flag: NDArray[np.uint8] = np.zeros(1, np.uint8)
+        c.llama_set_abort_callback(
+            self._context,
+            _abort_callback,
+            ctypes.c_void_p(self.abort_flag.ctypes.data),
+        )
+        self._memory = _not_null(c.llama_get_memory(self._context))
+        self._batch = _Batch(PREFILL_CHUNK_TOKENS)
+
+    @classmethod
+    def open(cls, path: Path, *, n_context_tokens: int, n_prefill_threads: int) -> Self:
+        """Map the file and make the context; raises BundleError, and leaves nothing open then."""
+        model = cls.__new__(cls)
+        try:
+            model.__init__(  # type: ignore[misc]
+                path, n_context_tokens=n_context_tokens, n_prefill_threads=n_prefill_threads
+            )
+        except BaseException:
+            model.close()
+            raise
+        return model
+
+    @property
+    def n_cached_tokens(self) -> int:
+        """Tokens in the KV cache."""
+        assert self._context, "the model is closed"
+        return int(c.llama_memory_seq_pos_max(self._memory, _SEQUENCE)) + 1
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget all but the first `n_tokens`."""
+        if not c.llama_memory_seq_rm(self._memory, _SEQUENCE, n_tokens, -1):
+            # Recurrent models cannot forget a part.
+            c.llama_memory_clear(self._memory, False)
+
+    def extend(self, token_ids: Sequence[int]) -> bool:
+        """Compute tokens after those in the cache; logits of the last are then in `logits_V`.
+
+        False: `abort_flag` was up; the cache then holds a head of what was asked for.
+        """
+        n_past = self.n_cached_tokens
+        if n_past + len(token_ids) > self.n_context_tokens:
+            raise ContextOverflowError(
+                f"{n_past + len(token_ids)} tokens do not fit into the context of "
+                f"{self.n_context_tokens}: send less text, or load the model with a larger context"
+            )
+        start, n_left = 0, len(token_ids)
+        while n_left:
+            started_s = time.perf_counter()
+            step = self._governor.next_step(n_left, now_s=started_s)
+            self._set_prefill_threads(step.n_threads)
+            chunk = token_ids[start : start + step.n_tokens]
+            start += step.n_tokens
+            n_left -= step.n_tokens
+            self._batch.fill(chunk, n_past, n_outputs=0 if n_left else 1)
+            n_past += step.n_tokens
+            if not self._decode():
+                return False
+            now_s = time.perf_counter()
+            self._governor.report(step, elapsed_ms=(now_s - started_s) * 1e3, now_s=now_s)
+        return True
+
+    @property
+    def logits_V(self) -> NDArray[np.float32]:
+        """The last token's logits where llama.cpp keeps them; the next `extend` overwrites them."""
+        pointer = c.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, (self.vocabulary.n_tokens,))
+
+    def all_logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits after each token, from an empty cache, which holds the tokens afterwards."""
+        if len(token_ids) > self.n_context_tokens:
+            raise ContextOverflowError(
+                f"{len(token_ids)} tokens do not fit into the context of {self.n_context_tokens}: "
+                "send fewer, or load the model with a larger context"
+            )
+        self.rewind(0)
+        self.abort_flag[0] = 0
+        n_vocab = self.vocabulary.n_tokens
+        rows = np.empty((len(token_ids), n_vocab), np.float32)
+        for start in range(0, len(token_ids), _ROWS_CHUNK_TOKENS):
+            chunk = token_ids[start : start + _ROWS_CHUNK_TOKENS]
+            self._batch.fill(chunk, start, n_outputs=len(chunk))
+            self._decode()
+            pointer = c.llama_get_logits(self._context)
+            rows[start : start + len(chunk)] = np.ctypeslib.as_array(pointer, (len(chunk), n_vocab))
+        return rows
+
+    def close(self) -> None:
+        """Free the context and unmap the file; may be called twice."""
+        if hasattr(self, "vocabulary"):
+            self.vocabulary.close()
+        context, self._context = self._context, None
+        model, self._model = self._model, None
+        if context:
+            c.llama_free(context)
+        if model:
+            c.llama_model_free(model)
+
+    def _set_prefill_threads(self, n_threads: int) -> None:
+        # Decode stays on one thread: with a second, one busy core makes each token wait for it.
+        if n_threads != self._n_threads_now:
+            c.llama_set_n_threads(self._context, 1, n_threads)
+            self._n_threads_now = n_threads
+
+    def _decode(self) -> bool:
+        assert self._context, "the model is closed"
+        status = c.llama_decode(self._context, self._batch.struct)
+        if status == _ABORTED:
+            return False
+        if status != 0:
+            raise DecodeError(
+                f"llama.cpp could not compute a step (status {status}): free some memory, or load "
+                "the model with a smaller context"
+            )
+        return True
+
+
+class _Batch:
+    """llama.cpp's batch struct over numpy arrays; filled without a Python loop."""
+
+    def __init__(self, n_max: int) -> None:
+        self._ids = np.zeros(n_max, np.int32)
+        self._positions = np.zeros(n_max, np.int32)
+        self._n_sequences = np.ones(n_max, np.int32)
+        self._sequence = np.full(1, _SEQUENCE, np.int32)
+        self._sequence_pointers = np.full(n_max, self._sequence.ctypes.data, np.uintp)
+        self._wants_logits = np.zeros(n_max, np.int8)
+        self._offsets = np.arange(n_max, dtype=np.int32)
+        int32_p = ctypes.POINTER(ctypes.c_int32)
+        self.struct = c.llama_batch(
+            n_tokens=0,
+            token=self._ids.ctypes.data_as(int32_p),
+            embd=None,
+            pos=self._positions.ctypes.data_as(int32_p),
+            n_seq_id=self._n_sequences.ctypes.data_as(int32_p),
+            seq_id=self._sequence_pointers.ctypes.data_as(ctypes.POINTER(int32_p)),
+            logits=self._wants_logits.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(self, token_ids: Sequence[int], position: int, *, n_outputs: int) -> None:
+        """Tokens from `position` on; logits for the last `n_outputs` of them."""
+        n = len(token_ids)
+        self._ids[:n] = token_ids
+        np.add(self._offsets[:n], position, out=self._positions[:n])
+        self._wants_logits[: n - n_outputs] = 0
+        self._wants_logits[n - n_outputs : n] = 1
+        self.struct.n_tokens = n
+
+
+def _find_fim(vocab: c.llama_vocab_p, texts: Sequence[bytes]) -> FimTokens | None:
+    """Sentinels as llama.cpp knows them (from metadata), else by their known spellings."""
+    id_of = {text.decode("utf-8", "replace"): i for i, text in enumerate(texts) if text}
+    known = {
+        "prefix": c.llama_vocab_fim_pre(vocab),
+        "suffix": c.llama_vocab_fim_suf(vocab),
+        "middle": c.llama_vocab_fim_mid(vocab),
+        "pad": c.llama_vocab_fim_pad(vocab),
+        "repo": c.llama_vocab_fim_rep(vocab),
+        "file_sep": c.llama_vocab_fim_sep(vocab),
+        "end_of_text": c.llama_vocab_eos(vocab),
+    }
+    ids: dict[str, int | None] = {
+        role: token_id
+        if 0 <= token_id < len(texts)
+        else next((id_of[text] for text in _SPELLINGS[role] if text in id_of), None)
+        for role, token_id in known.items()
+    }
+    prefix_id, suffix_id, middle_id = ids["prefix"], ids["suffix"], ids["middle"]
+    end_id = ids["end_of_text"]
+    if prefix_id is None or suffix_id is None or middle_id is None or end_id is None:
+        return None
+    return FimTokens(
+        prefix_id=prefix_id,
+        suffix_id=suffix_id,
+        middle_id=middle_id,
+        end_of_text_id=end_id,
+        pad_id=ids["pad"],
+        repo_id=ids["repo"],
+        file_sep_id=ids["file_sep"],
+    )
+
+
+def _not_null(pointer: _T | None) -> _T:
+    assert pointer, "llama.cpp gave a null pointer"
+    return pointer

@@ -1,0 +1,136 @@
+"""From logits to a token: settings, random numbers, and the sampler that owns the scratch arrays.
+
+Knows nothing of llama.cpp or text. The same settings and the same logits give the same token: the
+random number of a step is a hash of (seed, alternative, step), not the state of a generator.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import kernels
+from runtime.errors import DecodeError
+
+DEFAULT_DEADLINE_MS = 1000.0
+
+_MASK_64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingConfig:
+    """How tokens are chosen, and how long that may take."""
+
+    temperature: float = 0.0
+    """0 takes the most likely token each time."""
+    top_k: int = 0
+    """Keep the k most likely tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the most likely tokens that make up this share; 1 keeps all."""
+    min_p: float = 0.0
+    """Keep tokens at least this likely relative to the best; 0 keeps all."""
+    seed: int = 0
+    max_tokens: int | None = None
+    """None: by mode (see stopping.MAX_TOKENS)."""
+    deadline_ms: float | None = None
+    """From the start of the request; None: DEFAULT_DEADLINE_MS, math.inf: no deadline."""
+
+    def __post_init__(self) -> None:
+        assert self.temperature >= 0.0 and math.isfinite(self.temperature), f"{self.temperature=}"
+        assert self.top_k >= 0, f"{self.top_k=}"
+        assert 0.0 < self.top_p <= 1.0, f"{self.top_p=}"
+        assert 0.0 <= self.min_p <= 1.0, f"{self.min_p=}"
+        assert self.max_tokens is None or self.max_tokens > 0, f"{self.max_tokens=}"
+        assert self.deadline_ms is None or self.deadline_ms >= 0.0, f"{self.deadline_ms=}"
+
+    @property
+    def effective_deadline_ms(self) -> float:
+        """The deadline with its default filled in."""
+        return DEFAULT_DEADLINE_MS if self.deadline_ms is None else self.deadline_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One chosen token."""
+
+    token_id: int
+    logprob: float
+    """Log-probability at temperature 1, before any cut; among the allowed tokens, if restricted."""
+
+
+class Sampler:
+    """Chooses tokens from logits of one vocabulary size; not to be shared between threads."""
+
+    def __init__(self, n_vocab: int) -> None:
+        n_blocks = -(-n_vocab // kernels.BLOCK)
+        self._maxima_B = np.empty(n_blocks, np.float32)
+        self._sums_B = np.empty(n_blocks, np.float64)
+        self._ids_V = np.empty(n_vocab, np.int64)
+        self._allowed_V = np.empty(n_vocab, np.float32)
+
+    def warm_up(self) -> None:
+        """Compile the kernels, or read them from numba's cache, before someone waits for them."""
+        logits_V = np.zeros(self._ids_V.size, np.float32)
+        for temperature in (0.0, 1.0):
+            config = SamplingConfig(temperature=temperature)
+            self.pick(logits_V, config, uniform=0.0, allowed_ids=self._ids_V[:1] * 0)
+
+    def pick(
+        self,
+        logits_V: NDArray[np.float32],
+        config: SamplingConfig,
+        *,
+        uniform: float,
+        allowed_ids: NDArray[np.int64] | None = None,
+    ) -> Pick:
+        """The token for `uniform` in [0, 1); only from `allowed_ids` (rising) where given."""
+        if allowed_ids is None:
+            index, logprob = self._pick(logits_V, config, uniform)
+            return Pick(token_id=index, logprob=logprob)
+        allowed_K = self._allowed_V[: allowed_ids.size]
+        kernels.gather(logits_V, allowed_ids, allowed_K)
+        index, logprob = self._pick(allowed_K, config, uniform)
+        return Pick(token_id=int(allowed_ids[index]), logprob=logprob)
+
+    def _pick(
+        self, logits_V: NDArray[np.float32], config: SamplingConfig, uniform: float
+    ) -> tuple[int, float]:
+        n_blocks = -(-logits_V.size // kernels.BLOCK)
+        maxima_B, sums_B = self._maxima_B[:n_blocks], self._sums_B[:n_blocks]
+        if config.temperature == 0.0:
+            index, logprob = kernels.pick_greedy(logits_V, maxima_B, sums_B)
+        else:
+            index, logprob = kernels.pick_random(
+                logits_V,
+                maxima_B,
+                sums_B,
+                self._ids_V,
+                config.temperature,
+                config.top_k,
+                config.top_p,
+                config.min_p,
+                uniform,
+            )
+        if index < 0:
+            raise DecodeError(
+                "the model computed logits that are not numbers: its file is probably damaged, "
+                "export or download it again"
+            )
+        return index, logprob
+
+
+def uniform_of(seed: int, alternative: int, step: int) -> float:
+    """A number in [0, 1) for one step: the same on every machine and in every order of calls."""
+    state = _mix(seed & _MASK_64)
+    state = _mix(state ^ (alternative + 1))
+    state = _mix(state ^ ((step + 1) << 32))
+    return (state >> 11) * 2.0**-53
+
+
+def _mix(value: int) -> int:
+    """SplitMix64 (Steele, Lea, Flood 2014): one step of the sequence from `value`."""
+    value = (value + 0x9E3779B97F4A7C15) & _MASK_64
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK_64
+    return value ^ (value >> 31)

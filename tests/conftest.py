@@ -1,0 +1,34 @@
+"""What every test shares: a home of its own for caches, and the tiny model."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Set before numba or any cache is imported, so that a test run leaves the user's home alone.
+_HOME = Path(tempfile.mkdtemp(prefix="starling-tests-"))
+os.environ.update(
+    HOME=str(_HOME),
+    XDG_CACHE_HOME=str(_HOME / "cache"),
+    XDG_CONFIG_HOME=str(_HOME / "config"),
+    XDG_DATA_HOME=str(_HOME / "data"),
+    XDG_STATE_HOME=str(_HOME / "state"),
+)
+
+import pytest  # noqa: E402
+
+from tests import tiny_model  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a tiny random model with our vocabulary's shape; see tests/tiny_model.py."""
+    path = tmp_path_factory.mktemp("tiny") / "model.gguf"
+    tiny_model.write(path)
+    return path
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the home that the run used."""
+    import shutil
+
+    shutil.rmtree(_HOME, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""Guards a session as an editor has it, over real stdio with a real (tiny, random) model: typing,
+superseding, cancelling. A failure shows stale or foreign ghost text, or none for ever.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+
+from tests.lsp_client import LspClient
+
+SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000}
+CODE = "def total(numbers):\n    result = 0\n    for number in numbers:\n        "
+END = (3, 8)
+
+
+@pytest.fixture(scope="module")
+def client(tiny_gguf):
+    """One session for all tests; each uses documents of its own."""
+    with LspClient(bundle=tiny_gguf) as session:
+        # In UTF-32 a column is a character; the other units have tests of their own.
+        session.initialize(position_encodings=["utf-32"], settings=SETTINGS, root_uri="file:///w")
+        session.wait_ready()
+        yield session
+        assert session.shut_down() == 0
+        assert session.stderr == b""
+
+
+@pytest.fixture
+def uri(request, client):
+    """A document that no other test knows."""
+    yield f"file:///w/{request.node.name}.py"
+    client.close_all()
+
+
+def check_each_answered_once(client: LspClient, ids: list[int]) -> None:
+    client.wait_until(lambda: all(request_id in client.arrived_s for request_id in ids))
+    client.call("workspace/executeCommand", {"command": "starling.accepted", "arguments": []})
+    counts = Counter(m["id"] for m in client.messages if "id" in m and "method" not in m)
+    assert {request_id: counts[request_id] for request_id in ids} == dict.fromkeys(ids, 1)
+
+
+def test_what_is_advertised(client) -> None:
+    result = client.answers(1)[0]["result"]
+    capabilities = result["capabilities"]
+    assert capabilities["inlineCompletionProvider"] == {}
+    assert capabilities["textDocumentSync"]["change"] == 2
+    commands = set(capabilities["executeCommandProvider"]["commands"])
+    assert commands == {"starling.accepted", "starling.showPrompt"}
+    assert result["serverInfo"]["name"] == "starling"
+
+
+def test_an_item_has_a_range_and_a_command_with_the_verdict(client, uri) -> None:
+    client.open(uri, CODE)
+    (item,) = client.inline(uri, END)
+    here = {"line": END[0], "character": END[1]}
+    assert item["insertText"].strip()
+    assert item["range"] == {"start": here, "end": here}
+    assert item["command"]["command"] == "starling.accepted"
+    (argument,) = item["command"]["arguments"]
+    assert argument["verdict"] == "unknown" and argument["matches"] == []
+    assert "index" in argument["reason"]
+    assert client.wait_status(lambda status: status["verdict"] == "unknown")["state"] == "ready"
+    answer = client.call(
+        "workspace/executeCommand",
+        {
+            "command": item["command"]["command"],
+            "arguments": item["command"]["arguments"],
+        },
+    )
+    assert answer is None
+
+
+def test_typing_the_suggestion_shows_its_rest(client, uri) -> None:
+    client.open(uri, CODE)
+    (item,) = client.inline(uri, END)
+    text = item["insertText"].split("\n")[0][:12]
+    assert len(text) >= 2
+    for n_typed in range(1, len(text)):
+        at = (END[0], END[1] + n_typed - 1)
+        client.change(uri, at, at, text[n_typed - 1])
+        (rest,) = client.inline(uri, (END[0], END[1] + n_typed))
+        assert rest["insertText"] == item["insertText"][n_typed:]
+        assert rest["range"]["start"]["character"] == END[1] + n_typed
+
+
+def test_the_closing_bracket_that_the_editor_inserted_is_in_the_range(client, uri) -> None:
+    client.open(uri, "print()\n")
+    items = client.inline(uri, (0, 6))
+    for item in items:
+        n_replaced = item["range"]["end"]["character"] - item["range"]["start"]["character"]
+        assert item["range"]["start"] == {"line": 0, "character": 6}
+        assert n_replaced in (0, 1)
+        if n_replaced:
+            assert ")" in item["insertText"]
+
+
+def test_the_latest_request_of_a_document_wins(client, uri) -> None:
+    client.open(uri, CODE)
+    older = [client.request_inline(uri, END) for _ in range(5)]
+    latest = client.request_inline(uri, END)
+    assert len(client.answer(latest)["result"]["items"]) == 1
+    for request_id in older:
+        assert client.answer(request_id)["result"] == {"items": []}
+    check_each_answered_once(client, [*older, latest])
+
+
+def test_a_request_is_not_answered_about_a_changed_document(client, uri) -> None:
+    client.open(uri, CODE)
+    stale = client.request_inline(uri, END)
+    client.change(uri, END, END, "x")
+    assert client.answer(stale)["result"] == {"items": []}
+    closed = client.request_inline(uri, END)
+    client.close(uri)
+    assert client.answer(closed)["result"] == {"items": []}
+    assert client.inline(uri, END) == []
+
+
+def test_documents_do_not_disturb_each_other(client, uri) -> None:
+    uris = [f"{uri}/{name}.py" for name in "abc"]
+    for uri in uris:
+        client.open(uri, CODE)
+    ids = [client.request_inline(uri, END) for uri in uris]
+    assert all(client.answer(request_id)["result"]["items"] for request_id in ids)
+
+
+def test_a_storm_of_edits_requests_and_cancels(client, uri) -> None:
+    rng = random.Random(2)
+    uris = [f"{uri}/{n}.py" for n in range(4)]
+    columns = dict.fromkeys(uris, END[1])
+    for uri in uris:
+        client.open(uri, CODE)
+    ids, uncancelled = [], {}
+    for _ in range(300):
+        uri = rng.choice(uris)
+        action = rng.random()
+        if action < 0.4:
+            at = (END[0], columns[uri])
+            client.change(uri, at, at, rng.choice("abc (=."))
+            columns[uri] += 1
+            uncancelled.pop(uri, None)
+        elif action < 0.8 or not ids:
+            ids.append(client.request_inline(uri, (END[0], columns[uri])))
+            uncancelled[uri] = ids[-1]
+        else:
+            request_id = rng.choice(ids[-3:])
+            client.cancel(request_id)
+            uncancelled = {u: i for u, i in uncancelled.items() if i != request_id}
+    check_each_answered_once(client, ids)
+    for request_id in ids:
+        (answer,) = client.answers(request_id)
+        if "error" in answer:
+            assert answer["error"]["code"] == -32800, answer
+    for request_id in uncancelled.values():
+        assert "error" not in client.answers(request_id)[0]
+    for uri in uris:
+        client.inline(uri, (END[0], columns[uri]))
+
+
+def test_wrong_messages_are_answered_and_change_nothing(client, uri) -> None:
+    client.open(uri, CODE)
+    assert client.answer(client.request("starling/noSuchThing", {}))["error"]["code"] == -32601
+    wrong = client.request("textDocument/inlineCompletion", {"position": "here"})
+    assert client.answer(wrong)["error"]["code"] == -32602
+    unknown = {"command": "starling.noSuchCommand", "arguments": []}
+    assert "error" in client.answer(client.request("workspace/executeCommand", unknown))
+    client.notify("textDocument/noSuchThing", {"x": 1})
+    client.notify("textDocument/didChange", {"textDocument": {"uri": "file:///never/opened"}})
+    client.send_bytes(b"{not json")
+    client.send([1, 2])
+    client.send({"id": 99_999, "method": "shutdown"})
+    assert len(client.answers(wrong)) == 1
+    assert len(client.inline(uri, END)) == 1
+
+
+def test_positions_beyond_the_end_are_clamped(client, uri) -> None:
+    client.open(uri, CODE)
+    for position in ((3, 10_000), (10_000, 0), (10_000, 10_000)):
+        (item,) = client.inline(uri, position)
+        assert item["range"]["start"] == {"line": END[0], "character": END[1]}
+    assert client.inline("file:///w/never_opened.py", (0, 0)) == []

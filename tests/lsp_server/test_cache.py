@@ -1,0 +1,83 @@
+"""Guards the typed-through cache: a wrong hit shows ghost text for code that is not there any more;
+a missed one makes every key of a good suggestion cost tokens.
+"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attribution.match import Report, Verdict
+from lsp_server import cache
+from lsp_server.cache import SuggestionCache
+from lsp_server.suggestion import Suggestion
+
+
+def suggestion(text: str) -> Suggestion:
+    report = Report(verdict=Verdict.NONE, matches=(), elapsed_us=0.0, reason="")
+    return Suggestion(
+        text=text,
+        n_replaced_chars=0,
+        mean_logprob=-0.5,
+        stop_reason="line",
+        report=report,
+        timing=None,
+    )
+
+
+def remembered(prefix: str, suffix: str, text: str) -> SuggestionCache:
+    shown = SuggestionCache()
+    shown.remember("file:///a.py", prefix, suffix, suggestion(text))
+    return shown
+
+
+def rest(shown: SuggestionCache, prefix: str, suffix: str, uri: str = "file:///a.py") -> str | None:
+    found = shown.typed_through(uri, prefix, suffix)
+    return None if found is None else found.suggestion.text[found.n_typed_chars :]
+
+
+def test_the_head_of_a_suggestion_may_be_typed_and_taken_back() -> None:
+    shown = remembered("x = ", "\ny", "compute(a)")
+    assert rest(shown, "x = ", "\ny") == "compute(a)"
+    assert rest(shown, "x = comp", "\ny") == "ute(a)"
+    assert rest(shown, "x = c", "\ny") == "ompute(a)"
+
+
+def test_anything_else_misses() -> None:
+    shown = remembered("x = ", "\ny", "compute(a)")
+    assert rest(shown, "x = con", "\ny") is None  # other text
+    assert rest(shown, "x = compute(a)", "\ny") is None  # nothing left
+    assert rest(shown, "x = compute(a)b", "\ny") is None
+    assert rest(shown, "x =", "\ny") is None  # before the cursor of then
+    assert rest(shown, "z = comp", "\ny") is None  # text above changed
+    assert rest(shown, "x = comp", "\nz") is None  # text below changed
+    assert rest(shown, "x = comp", "\ny", uri="file:///b.py") is None
+
+
+@given(st.text("ab", max_size=4), st.text("ab", max_size=4), st.text("ab", max_size=8))
+def test_a_hit_always_continues_to_the_remembered_text(prefix, text, typed) -> None:
+    found = rest(remembered(prefix, "", text), typed, "")
+    if found is None:
+        starts = typed.startswith(prefix) and (prefix + text).startswith(typed)
+        assert not (starts and len(typed) < len(prefix + text))
+    else:
+        assert found and typed + found == prefix + text
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    shown = SuggestionCache(max_entries=2)
+    for name in ("a", "b"):
+        shown.remember("file:///a.py", name, "", suggestion("xyz"))
+    assert rest(shown, "ax", "") == "yz"
+    shown.remember("file:///a.py", "c", "", suggestion("xyz"))
+    assert [rest(shown, name, "") for name in "abc"] == ["xyz", None, "xyz"]
+
+
+def test_huge_documents_do_not_fill_the_memory(monkeypatch) -> None:
+    monkeypatch.setattr(cache, "MAX_TOTAL_CHARS", 100)
+    shown = SuggestionCache()
+    for n in range(10):
+        shown.remember("file:///a.py", f"{n}" * 40, "", suggestion("xyz"))
+    assert len(shown) == 2
+    shown.remember("file:///a.py", "p" * 500, "", suggestion("xyz"))
+    assert len(shown) == 1 and rest(shown, "p" * 500, "") == "xyz"
+    shown.clear()
+    assert len(shown) == 0

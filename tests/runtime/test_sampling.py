@@ -1,0 +1,205 @@
+"""Guards the choice of tokens: a wrong kernel would pick tokens that the settings forbid, or with
+the wrong frequency, and nobody would see it in a single completion.
+
+The reference is the slow obvious numpy code below.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from runtime import kernels
+from runtime.errors import DecodeError
+from runtime.sampling import Sampler, SamplingConfig, uniform_of
+
+SIZES = (1, 2, 7, 255, 256, 257, 511, 513, 1000, 16_384, 32_000, 49_153)
+
+
+def reference_kept(logits: NDArray[np.float32], config: SamplingConfig) -> NDArray[np.int64]:
+    """Ids that survive the cuts, best first; ties: lower id first."""
+    order = np.argsort(-logits, kind="stable")
+    if config.top_k:
+        order = order[: config.top_k]
+    scaled = logits[order].astype(np.float64) / config.temperature
+    shares = np.exp(scaled - scaled[0])
+    shares /= shares.sum()
+    n_top_p = 1 + int(np.searchsorted(np.cumsum(shares)[:-1], config.top_p))
+    if config.top_p == 1.0:
+        n_top_p = order.size
+    n_min_p = int(np.count_nonzero(shares >= config.min_p * shares[0]))
+    return order[: max(1, min(n_top_p, n_min_p))]
+
+
+def reference_shares(logits: NDArray[np.float32], config: SamplingConfig) -> NDArray[np.float64]:
+    kept = reference_kept(logits, config)
+    shares = np.zeros(logits.size)
+    scaled = logits[kept].astype(np.float64) / config.temperature
+    shares[kept] = np.exp(scaled - scaled[0])
+    return shares / shares.sum()
+
+
+def reference_logprobs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = logits.astype(np.float64)
+    top = exact.max()
+    return exact - top - np.log(np.exp(exact - top).sum())
+
+
+def random_logits(n: int, seed: int, spread: float = 4.0) -> NDArray[np.float32]:
+    return (spread * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0, 4.0, 40.0])
+def test_greedy_is_argmax_and_its_logprob_is_exact(n: int, spread: float) -> None:
+    logits = random_logits(n, seed=n, spread=spread)
+    pick = Sampler(n).pick(logits, SamplingConfig(), uniform=0.5)
+    assert pick.token_id == int(np.argmax(logits))
+    assert pick.logprob == pytest.approx(reference_logprobs(logits)[pick.token_id], abs=1e-5)
+    assert pick.logprob <= 0.0
+
+
+@pytest.mark.parametrize("n", [7, 300, 1000])
+def test_greedy_takes_the_first_of_equals(n: int) -> None:
+    logits = np.zeros(n, np.float32)
+    logits[[n // 2, n - 1]] = 3.0
+    assert Sampler(n).pick(logits, SamplingConfig(), uniform=0.0).token_id == n // 2
+
+
+def test_greedy_among_banned_tokens() -> None:
+    logits = np.full(1000, -np.inf, np.float32)
+    logits[777] = -5.0
+    pick = Sampler(1000).pick(logits, SamplingConfig(), uniform=0.0)
+    assert pick.token_id == 777
+    assert pick.logprob == pytest.approx(0.0, abs=1e-5)
+
+
+CONFIGS = [
+    SamplingConfig(temperature=1.0),
+    SamplingConfig(temperature=0.3),
+    SamplingConfig(temperature=2.5),
+    SamplingConfig(temperature=0.01),
+    SamplingConfig(temperature=0.8, min_p=0.05),
+    SamplingConfig(temperature=0.8, min_p=1.0),
+    SamplingConfig(temperature=1.0, top_k=1),
+    SamplingConfig(temperature=1.0, top_k=3),
+    SamplingConfig(temperature=1.0, top_k=500),
+    SamplingConfig(temperature=1.0, top_p=0.9),
+    SamplingConfig(temperature=3.0, top_p=0.999),
+    SamplingConfig(temperature=0.7, top_p=0.01),
+    SamplingConfig(temperature=0.9, top_k=40, top_p=0.9, min_p=0.02),
+    SamplingConfig(temperature=1.5, top_p=0.5, min_p=0.3),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("n", [1, 7, 257, 1000, 32_000])
+def test_only_kept_tokens_are_drawn(config: SamplingConfig, n: int) -> None:
+    logits = random_logits(n, seed=n + 1)
+    sampler = Sampler(n)
+    kept = set(reference_kept(logits, config).tolist())
+    logprobs = reference_logprobs(logits)
+    for uniform in [0.0, 1.0 - 2**-53, *np.random.default_rng(0).random(60)]:
+        pick = sampler.pick(logits, config, uniform=float(uniform))
+        assert pick.token_id in kept
+        assert pick.logprob == pytest.approx(logprobs[pick.token_id], abs=1e-4)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_draws_follow_the_distribution(config: SamplingConfig) -> None:
+    """Chi-square over 20,000 draws; classes that expect fewer than 10 are taken together."""
+    n, n_draws = 600, 20_000
+    logits = random_logits(n, seed=3, spread=1.5)
+    sampler = Sampler(n)
+    drawn = [
+        sampler.pick(logits, config, uniform=uniform_of(11, 0, step)).token_id
+        for step in range(n_draws)
+    ]
+    expected = reference_shares(logits, config) * n_draws
+    observed = np.bincount(drawn, minlength=n)
+    assert observed[expected == 0.0].sum() == 0
+    large = expected >= 10
+    expected_classes = [*expected[large], expected[~large].sum()]
+    observed_classes = [*observed[large], observed[~large].sum()]
+    classes = [(e, o) for e, o in zip(expected_classes, observed_classes, strict=True) if e > 0]
+    chi_square = sum((o - e) ** 2 / e for e, o in classes)
+    n_free = len(classes) - 1
+    # Six standard deviations of the chi-square distribution.
+    assert chi_square <= n_free + 6 * math.sqrt(2 * max(1, n_free)) + 1e-9
+
+
+@given(st.integers(0, 2**63), st.integers(1, 900), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_ties_and_top_k_agree_with_the_reference(seed: int, top_k: int, step: int) -> None:
+    """Few distinct values, so that ties straddle every cut."""
+    n = 700
+    logits = np.random.default_rng(seed).integers(0, 5, n).astype(np.float32)
+    config = SamplingConfig(temperature=1.0, top_k=top_k)
+    pick = Sampler(n).pick(logits, config, uniform=uniform_of(seed, 0, step))
+    assert pick.token_id in reference_kept(logits, config)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_allowed_tokens_only(temperature: float) -> None:
+    logits = random_logits(1000, seed=5)
+    allowed = np.array([3, 17, 256, 999])
+    config = SamplingConfig(temperature=temperature)
+    sampler = Sampler(1000)
+    for step in range(50):
+        pick = sampler.pick(logits, config, uniform=uniform_of(0, 0, step), allowed_ids=allowed)
+        where = allowed.tolist().index(pick.token_id)
+        # Among the allowed tokens, so that a forced token costs no confidence.
+        assert pick.logprob == pytest.approx(reference_logprobs(logits[allowed])[where], abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("bad", [np.nan, -np.float32(np.nan), np.inf])
+@pytest.mark.parametrize("where", [0, 255, 256, 999])
+def test_logits_that_are_not_numbers(temperature: float, bad: float, where: int) -> None:
+    logits = random_logits(1000, seed=5)
+    logits[where] = bad
+    with pytest.raises(DecodeError, match="export or download it again"):
+        Sampler(1000).pick(logits, SamplingConfig(temperature=temperature), uniform=0.1)
+
+
+def test_all_banned() -> None:
+    with pytest.raises(DecodeError):
+        Sampler(9).pick(np.full(9, -np.inf, np.float32), SamplingConfig(), uniform=0.1)
+
+
+def test_fast_exp_is_as_exact_as_promised() -> None:
+    """One logit per block beside a 0, so that each block's sum is one exp."""
+    exponents = np.linspace(-24.9, 0.0, 4001)
+    worst = 0.0
+    for scale in (1.0, 4.0):
+        logits = np.full(4001 * kernels.BLOCK, -np.inf, np.float32)
+        logits[:: kernels.BLOCK] = exponents / scale
+        maxima, sums = np.empty(4001, np.float32), np.empty(4001, np.float64)
+        assert kernels.block_maxima(logits, maxima)
+        kernels.block_sums(logits, maxima, 0.0, scale, sums)
+        exact = np.exp(logits[:: kernels.BLOCK].astype(np.float64) * scale)
+        worst = max(worst, float(np.abs(sums / exact - 1.0).max()))
+    # The polynomial's own error and the rounding of an argument up to 36 in single precision.
+    assert worst < 1e-5
+
+
+def test_uniform_numbers() -> None:
+    values = [uniform_of(7, alternative, step) for alternative in range(8) for step in range(2000)]
+    assert all(0.0 <= value < 1.0 for value in values)
+    assert len(set(values)) == len(values)
+    histogram = np.histogram(values, bins=20, range=(0, 1))[0]
+    assert abs(histogram - 800).max() < 6 * math.sqrt(800)
+    # Fixed for ever: a stored seed must give the same text tomorrow.
+    assert uniform_of(0, 0, 0) == uniform_of(0, 0, 0) != uniform_of(1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"temperature": -1.0}, {"top_p": 0.0}, {"min_p": 1.5}, {"top_k": -1}, {"max_tokens": 0}],
+)
+def test_impossible_settings(bad: dict[str, float]) -> None:
+    with pytest.raises(AssertionError):
+        SamplingConfig(**bad)  # type: ignore[arg-type]

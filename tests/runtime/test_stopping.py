@@ -1,0 +1,100 @@
+"""Guards the end of a completion: too late and foreign code is suggested, too early and half a line.
+
+Text is fed as the engine feeds it, in pieces cut anywhere, also inside characters.
+"""
+# ruff: noqa: E501
+
+import random
+
+import pytest
+
+from runtime.stopping import Mode, Stopper, StopReason
+
+
+def run(
+    mode: Mode, prefix: str, data: bytes, piece_bytes: int, skip_bytes: int = 0
+) -> tuple[str, StopReason | None]:
+    stopper = Stopper(mode=mode, prefix=prefix, skip_bytes=skip_bytes)
+    for i, start in enumerate(range(0, len(data), piece_bytes)):
+        # Ids that never repeat: the repetition rule has its own tests.
+        reason = stopper.push(1000 + i, data[start : start + piece_bytes])
+        if reason:
+            return stopper.text, reason
+    return stopper.text, None
+
+
+PIECE_BYTES = (1, 2, 3, 7, 1000)
+
+CASES = [
+    # mode, prefix, generated, kept, reason
+    (Mode.LINE, "x = ", "1\ny", "1", StopReason.LINE),
+    (Mode.LINE, "x = ", "1", "1", None),
+    (Mode.LINE, "if a:", "\n    b()\nc", "\n    b()", StopReason.LINE),
+    (Mode.LINE, "if a:", "\n\n\n\n  b", "", StopReason.BLANK_LINES),
+    (Mode.LINE, "x = '", "日本😀'\n", "日本😀'", StopReason.LINE),
+    (Mode.BLOCK, "def f():", "\n    a\n    b\nc", "\n    a\n    b", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():", " return 1\nc", " return 1", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():\n    ", "a\n    b\nc", "a\n    b", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():\n    ", "if a:\n        b\n    c\n\nd", "if a:\n        b\n    c", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():\n", "    a\n    b\nc", "    a\n    b", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():\n\t", "a\n\tb\nc", "a\n\tb", StopReason.DEDENT),
+    (Mode.BLOCK, "def f():\n    ", "a\n\n    b\nc", "a\n\n    b", StopReason.DEDENT),
+    (Mode.BLOCK, "  if (a) {", "\n    b\n  }\n  c", "\n    b\n  }", StopReason.DEDENT),
+    (Mode.BLOCK, "  if (a) {", "\n    b\n}", "\n    b", StopReason.DEDENT),
+    (Mode.BLOCK, "", "def f():\n    a\n\ndef g", "def f():\n    a", StopReason.DEDENT),
+    (Mode.BLOCK, "", "x = [\n    1,\n]\ny = 2\n", "x = [\n    1,\n]", StopReason.DEDENT),
+    (Mode.BLOCK, "", "a = 1\nb = 2\n\n\nc", "a = 1\nb = 2", StopReason.BLANK_LINES),
+    (Mode.BLOCK, "", "a = 1\nb = 2\n", "a = 1\nb = 2\n", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece_bytes", PIECE_BYTES)
+@pytest.mark.parametrize(("mode", "prefix", "generated", "kept", "reason"), CASES)
+def test_where_it_ends(
+    mode: Mode, prefix: str, generated: str, kept: str, reason: StopReason | None, piece_bytes: int
+) -> None:
+    assert run(mode, prefix, generated.encode(), piece_bytes) == (kept, reason)
+
+
+def test_a_partial_character_is_never_shown() -> None:
+    stopper = Stopper(mode=Mode.LINE, prefix="")
+    for byte in "é日😀".encode():
+        stopper.push(byte, bytes([byte]))
+        assert "é日😀".startswith(stopper.text)
+    assert stopper.text == "é日😀"
+
+
+@pytest.mark.parametrize("data", [b"ab\xff", b"ab\xe6\x97a", b"ab\xa5"])
+def test_bytes_that_are_no_text_end_it(data: bytes) -> None:
+    assert run(Mode.LINE, "", data, 1) == ("ab", StopReason.NOT_TEXT)
+
+
+@pytest.mark.parametrize("piece_bytes", PIECE_BYTES)
+def test_healed_bytes_are_not_shown(piece_bytes: int) -> None:
+    text, reason = run(Mode.LINE, "x = retu", b" return 1\n", piece_bytes, skip_bytes=5)
+    assert (text, reason) == ("rn 1", StopReason.LINE)
+
+
+def test_healed_bytes_may_be_half_a_character() -> None:
+    data = "日本\n".encode()
+    assert run(Mode.LINE, "", data, 2, skip_bytes=3) == ("本", StopReason.LINE)
+
+
+def test_repetition_is_cut_to_one_period() -> None:
+    for period in range(1, 17):
+        stopper = Stopper(mode=Mode.LINE, prefix="")
+        reason = None
+        for i in range(200):
+            reason = stopper.push(i % period, f"<{i % period}>".encode())
+            if reason:
+                break
+        assert reason is StopReason.REPETITION
+        assert stopper.text == "".join(f"<{i}>" for i in range(period))
+        # A table's row may repeat, but not for ever.
+        assert 12 <= i + 1 <= 48
+
+
+def test_text_that_does_not_repeat_goes_on() -> None:
+    rng = random.Random(0)
+    stopper = Stopper(mode=Mode.LINE, prefix="")
+    assert not any(stopper.push(rng.randrange(1000), b"a") for _ in range(300))

@@ -1,0 +1,113 @@
+"""Which licences may be trained on, and what a distribution's metadata says of its own.
+
+The allow-list holds permissive licences after the Blue Oak Council's ratings; a licence expression
+passes when some way to satisfy it uses only licences of the list. Texts of licences are not
+matched here; vendored copies of other projects are dropped by path (see `filters`).
+"""
+
+from email.message import Message
+
+from license_expression import ExpressionError, get_spdx_licensing
+
+from train.errors import LicenceRefused
+
+PERMISSIVE: frozenset[str] = frozenset({
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC",
+    "MIT", "MIT-0", "MIT-CMU", "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1",
+})  # fmt: skip
+
+_CLASSIFIERS: dict[str, frozenset[str]] = {
+    "Apache Software License": frozenset({"Apache-2.0"}),
+    "BSD License": frozenset({"BSD-2-Clause", "BSD-3-Clause", "0BSD"}),
+    "MIT License": frozenset({"MIT"}),
+    "MIT No Attribution License (MIT-0)": frozenset({"MIT-0"}),
+    "ISC License (ISCL)": frozenset({"ISC"}),
+    "Python Software Foundation License": frozenset({"PSF-2.0", "Python-2.0"}),
+    "zlib/libpng License": frozenset({"Zlib"}),
+    "Zope Public License": frozenset({"ZPL-2.1"}),
+    "The Unlicense (Unlicense)": frozenset({"Unlicense"}),
+    "Boost Software License 1.0 (BSL-1.0)": frozenset({"BSL-1.0"}),
+}
+_FREE_TEXT: dict[str, frozenset[str]] = {
+    "apache": frozenset({"Apache-2.0"}),
+    "apache 2.0": frozenset({"Apache-2.0"}),
+    "apache license": frozenset({"Apache-2.0"}),
+    "apache license 2.0": frozenset({"Apache-2.0"}),
+    "apache license, version 2.0": frozenset({"Apache-2.0"}),
+    "apache software license": frozenset({"Apache-2.0"}),
+    "bsd": frozenset({"BSD-2-Clause", "BSD-3-Clause"}),
+    "bsd license": frozenset({"BSD-2-Clause", "BSD-3-Clause"}),
+    "bsd 3-clause license": frozenset({"BSD-3-Clause"}),
+    "mit license": frozenset({"MIT"}),
+}
+
+_spdx = get_spdx_licensing()
+
+
+def licences_of(expression: str) -> frozenset[str]:
+    """SPDX ids that an expression names; raises LicenceRefused when it is not one."""
+    try:
+        parsed = _spdx.parse(expression, validate=True)
+    except ExpressionError as error:
+        raise LicenceRefused(
+            f"{expression!r} is not an SPDX licence expression ({error}): correct the recipe"
+        ) from error
+    if parsed is None:
+        return frozenset()
+    return frozenset(str(symbol.key) for symbol in parsed.symbols)
+
+
+def is_permissive(expression: str) -> bool:
+    """Whether the expression can be satisfied with licences of the allow-list alone."""
+    parsed = _spdx.parse(expression, validate=True)
+    if parsed is None:
+        return False
+    allowed = parsed.subs(
+        {symbol: _spdx.TRUE if str(symbol.key) in PERMISSIVE else _spdx.FALSE
+         for symbol in parsed.symbols}
+    ).simplify()
+    return bool(allowed == _spdx.TRUE)
+
+
+def stated_licences(metadata: Message) -> frozenset[str]:
+    """SPDX ids that a distribution's metadata states; empty when it states none that we know.
+
+    Evidence in this order: License-Expression, a License field of a few words, classifiers.
+    """
+    if expression := metadata.get("License-Expression"):
+        return licences_of(expression)
+    text = " ".join((metadata.get("License") or "").split())
+    if known := _FREE_TEXT.get(text.lower()):
+        return known
+    if text and len(text) < 80:
+        try:
+            return licences_of(text)
+        except LicenceRefused:
+            pass
+    prefix = "License :: OSI Approved :: "
+    stated: set[str] = set()
+    for classifier in metadata.get_all("Classifier", []):
+        if classifier.startswith(prefix):
+            stated |= _CLASSIFIERS.get(classifier.removeprefix(prefix), {classifier})
+    return frozenset(stated)
+
+
+def check_distribution(name: str, declared: str, metadata: Message) -> None:
+    """Raise LicenceRefused unless the recipe's licence is permissive and the metadata agrees."""
+    declared_ids = licences_of(declared)
+    if not is_permissive(declared):
+        raise LicenceRefused(
+            f"{name} is under {declared}, which is not on the list of permissive licences: "
+            "remove it from the recipe"
+        )
+    stated = stated_licences(metadata)
+    if not stated:
+        raise LicenceRefused(
+            f"the metadata of {name} states no licence that is known here: remove it from the "
+            "recipe, or use a version whose metadata has a licence"
+        )
+    if not declared_ids <= stated:
+        raise LicenceRefused(
+            f"the recipe says that {name} is under {declared}, its metadata says "
+            f"{' / '.join(sorted(stated))}: correct the recipe"
+        )

@@ -1,0 +1,208 @@
+"""Recipes: one TOML file that says what to train on and how.
+
+A recipe is found by name in ``train/recipes/`` or by path. Every key is known here; an unknown one
+is refused with the nearest known name, so that a misspelt setting never falls back in silence.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from train.errors import RecipeError
+
+RECIPES_DIRECTORY = Path(__file__).resolve().parent / "recipes"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One project to learn from, or to hold out."""
+
+    licence: str
+    """SPDX expression that its metadata must agree with."""
+    pin: str = ""
+    """``name==version`` of a Python distribution; only wheels are taken, nothing is executed."""
+    folder: str = ""
+    """A folder instead of a distribution; relative paths start at the recipe file."""
+    name: str = ""
+    """Name of a folder source in manifests; a distribution is named by its pin."""
+
+    def __post_init__(self) -> None:
+        if bool(self.pin) == bool(self.folder):
+            raise RecipeError("a source needs exactly one of `pin` and `folder`")
+        if self.pin and self.pin.count("==") != 1:
+            raise RecipeError(f"the pin {self.pin!r} is not of the form name==version")
+        if self.folder and not self.name:
+            raise RecipeError(f"the folder source {self.folder!r} needs a `name`")
+
+    @property
+    def origin(self) -> str:
+        """How manifests name the project, e.g. ``pypi:requests`` or ``folder:runtime``."""
+        return f"pypi:{self.pin.partition('==')[0]}" if self.pin else f"folder:{self.name}"
+
+    @property
+    def version(self) -> str:
+        """The pinned version; empty for a folder."""
+        return self.pin.partition("==")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusConfig:
+    """What is read and kept."""
+
+    languages: tuple[str, ...]
+    """Languages that are kept, by the names of `train.corpus.languages`."""
+    max_source_bytes: int
+    """At most so much text of one project, so that no large project drowns the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerConfig:
+    """Byte-level BPE."""
+
+    vocab_size: int
+    """Tokens including the special ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Qwen3 architecture with one key/value head and tied embeddings."""
+
+    name: str
+    n_layers: int
+    d_model: int
+    d_ff: int
+    n_heads: int
+    head_dim: int
+    context_tokens: int
+    """Longest sequence that the model is used with."""
+    rope_theta: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """Optimization."""
+
+    seed: int
+    row_tokens: int
+    """Length of a packed row."""
+    batch_rows: int
+    """Rows of one step."""
+    n_steps: int
+    """Steps of the whole schedule; `--minutes` may shorten it."""
+    warmup_steps: int
+    decay_share: float
+    """Last share of the schedule, in which learning rates fall linearly to zero."""
+    muon_lr: float
+    """Learning rate of matrices."""
+    adamw_lr: float
+    """Learning rate of embeddings and norms."""
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    fim_rate: float = 0.8
+    """Share of samples that are turned into fill-in-the-middle."""
+    checkpoint_seconds: float = 300.0
+    """Wall time between two checkpoints."""
+    compile: bool = True
+    """torch.compile; off where its minute of start-up does not pay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    name: str
+    path: Path
+    sources: tuple[Source, ...]
+    held_out: tuple[Source, ...]
+    """Projects never trained on, kept whole for evaluation."""
+    corpus: CorpusConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    fit: FitConfig
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """The recipe of that name, or in that TOML file; raises RecipeError."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPES_DIRECTORY / f"{name_or_path}.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in RECIPES_DIRECTORY.glob("*.toml")))
+        raise RecipeError(
+            f"there is no recipe {name_or_path!r}: use one of {known}, or the path of a .toml file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    _refuse_unknown(
+        values, ("source", "held_out", "corpus", "tokenizer", "model", "fit"), str(path)
+    )
+    sources = _sources(values, "source", path)
+    if not sources:
+        raise RecipeError(f"{path} names no [[source]]: a corpus needs at least one")
+    return Recipe(
+        name=path.stem,
+        path=path.resolve(),
+        sources=sources,
+        held_out=_sources(values, "held_out", path),
+        corpus=_section(CorpusConfig, values, "corpus", path),
+        tokenizer=_section(TokenizerConfig, values, "tokenizer", path),
+        model=_section(ModelConfig, values, "model", path),
+        fit=_section(FitConfig, values, "fit", path),
+    )
+
+
+def _sources(values: Mapping[str, Any], key: str, path: Path) -> tuple[Source, ...]:
+    rows = values.get(key, [])
+    if not isinstance(rows, list):
+        raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
+    sources = tuple(_build(Source, row, f"[[{key}]] number {i + 1}", path)
+                    for i, row in enumerate(rows))
+    origins = [source.origin for source in sources]
+    if doubled := {origin for origin in origins if origins.count(origin) > 1}:
+        raise RecipeError(f"{path} names {', '.join(sorted(doubled))} twice: keep one")
+    return sources
+
+
+def _section(kind: type[T], values: Mapping[str, Any], key: str, path: Path) -> T:
+    if not isinstance(values.get(key), dict):
+        raise RecipeError(f"{path} has no [{key}] section: add one")
+    return _build(kind, values[key], f"[{key}]", path)
+
+
+def _build(kind: type[T], values: Mapping[str, Any], where: str, path: Path) -> T:
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    _refuse_unknown(values, known, f"{path} {where}")
+    missing = [name for name, field in known.items()
+               if field.default is MISSING and name not in values]
+    if missing:
+        raise RecipeError(f"{path} {where} lacks {', '.join(missing)}: add it")
+    checked = {}
+    for name, value in values.items():
+        checked[name] = _checked(value, known[name].type, f"{path} {where} {name}")
+    return kind(**checked)
+
+
+def _checked(value: Any, annotation: Any, where: str) -> Any:
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if annotation == tuple[str, ...] and isinstance(value, list):
+        return tuple(value)
+    if not isinstance(annotation, type) or type(value) is not annotation:
+        wanted = getattr(annotation, "__name__", str(annotation))
+        raise RecipeError(f"{where} must be of type {wanted}, not {value!r}")
+    return value
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Any, where: str) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, list(known), n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
+            raise RecipeError(f"{where} has an unknown key `{key}`: {hint}")
