@@ -33,7 +33,7 @@ VERBS: dict[str, Verb] = {
     ),
     "train": Verb("train.__main__:train", "Corpus, tokenizer and weights of a model."),
     "quantize": Verb("quantize.__main__:quantize", "A checkpoint to a bundle that a laptop runs."),
-    "eval": Verb("train.__main__:eval", "How good a model is, in numbers."),
+    "eval": Verb("train.__main__:evaluate", "How good a model is, in numbers."),
     "doctor": Verb("lsp_server.__main__:doctor", "What is installed, what is wrong, what to do."),
 }
 
@@ -78,6 +78,9 @@ class VerbGroup(click.Group):
 
 class LazyObject(dict[str, Any]):
     """What verbs find in `ctx.obj`; each value is computed when a verb first asks for it."""
+
+    def __bool__(self) -> bool:
+        return True  # Empty only because nobody asked yet.
 
     def __missing__(self, key: str) -> Any:
         if key != "bundle_directory":

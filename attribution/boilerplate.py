@@ -19,7 +19,7 @@ _LICENCE_PHRASES = re.compile(
 )
 _BARE = re.compile(r"[\s#/*;%!<>\"'-]*")
 _COMMENT_MARKS = re.compile(r"^[\s#/*;%!<>\"'-]*")
-_CODE = re.compile(r"[={}\[\]]|\)\s*[:;]|^\s*(def|class|return|func|fn|var|let|import)\b")
+_CODE = re.compile(r"[={}\[\]]|\w\(.*\)\s*[:;]|^\s*(def|class|return|func|fn|var|let|import)\b")
 _IMPORT = re.compile(
     r"\s*(import\b|from\s+[\w.]+\s+import\b|#\s*include\b|#\s*import\b|using\s+[\w.:]+\s*;"
     r"|use\s+[\w:{}, ]+;|package\s+[\w.]+;?$|@import\b|(const|let|var)\s.*\brequire\("

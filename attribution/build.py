@@ -98,7 +98,7 @@ class _Entry:
     line_lengths: NDArray[np.uint8]
     starts: NDArray[np.uint32]
     hashes: HashArray
-    side_codes: NDArray[np.uint16]
+    side_codes: NDArray[np.uint32]
 
 
 def _entry_of(row: ManifestRow, text: str) -> _Entry:
@@ -139,7 +139,7 @@ def _postings(entries: list[_Entry], files: FileTable) -> Postings:
     order = np.argsort(hashes, kind="stable")
     starts = np.concatenate([np.empty(0, np.uint32), *(entry.starts for entry in entries)])
     positions = (np.repeat(files.starts()[:-1], counts) + starts)[order]
-    codes = np.concatenate([np.empty(0, np.uint16), *(entry.side_codes for entry in entries)])
+    codes = np.concatenate([np.empty(0, np.uint32), *(entry.side_codes for entry in entries)])
     everything = Postings(hashes=hashes[order], positions=positions, side_codes=codes[order])
     return limited(everything, np.repeat(files.origins, counts)[order])
 

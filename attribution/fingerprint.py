@@ -16,7 +16,7 @@ GUARANTEED_BYTES = WINDOW_BYTES + WINNOW_WINDOWS - 1. About 2 / 51 of all window
 The rank is a multiple of the hash, not the hash: kept windows have small ranks, and if those were
 their hashes, filter and table would find all their keys crowded into their first blocks.
 
-**Side codes.** With each kept window go four 4-bit hashes of its neighbourhood: of the 12 and the
+**Side codes.** With each kept window go four 5-bit hashes of its neighbourhood: of the 12 and the
 25 bytes before it, and of the 12 and the 25 after it. They tell a copy that goes on from 50 bytes
 that agree by chance, with the text of the corpus not at hand; `match` has the arithmetic.
 
@@ -45,6 +45,9 @@ FAR_BYTES: Final = 25
 """Second side code. Of 49 bytes around a window at least 25 are on one side of it, so a window
 inside a copy of GUARANTEED_BYTES always has one far code that agrees."""
 
+CODE_BITS: Final = 5
+SIDE_CODE_BITS: Final = 4 * CODE_BITS
+
 HashArray = NDArray[np.uint64]
 
 FILLER: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -57,6 +60,7 @@ SCHEME: Final = {
     "min_distinct_bytes": MIN_DISTINCT_BYTES,
     "min_changes": MIN_CHANGES,
     "side_bytes": [NEAR_BYTES, FAR_BYTES],
+    "code_bits": CODE_BITS,
 }
 """Stamped into every index; an index with other values is refused."""
 
@@ -67,7 +71,7 @@ _ONE = np.uint64(1)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
-_TOP_4 = np.uint64(60)
+_TOP_BITS = np.uint64(64 - CODE_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,8 @@ class Fingerprints:
     starts: NDArray[np.int64]
     """Offsets of the kept windows in the folded text, rising."""
     hashes: HashArray
-    side_codes: NDArray[np.uint16]
+    side_codes: NDArray[np.uint32]
+    """SIDE_CODE_BITS each, see `side_codes`."""
 
 
 def window_hashes(folded: ByteArray) -> HashArray:
@@ -100,9 +105,9 @@ def ranks(hashes: HashArray) -> HashArray:
     return _ranks(hashes)
 
 
-def side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Per window: near and far code of its left side (bits 8-11, 12-15) and of its right side
-    (bits 0-3, 4-7); 0 where the text ends before the code does."""
+def side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Per window, from the lowest bits: near and far code of its right side, near and far code of
+    its left side; 0 where the text ends before the code does."""
     return _side_codes(folded, starts)
 
 
@@ -181,29 +186,29 @@ def _winnow(ranked: HashArray) -> NDArray[np.int64]:
 
 
 @kernel
-def _side_code(folded: ByteArray, first: int, last: int) -> np.uint16:
-    # 4 bits of the hash of folded[first:last]
+def _side_code(folded: ByteArray, first: int, last: int) -> np.uint32:
+    # CODE_BITS of the hash of folded[first:last]
     h = np.uint64(0)
     for i in range(first, last):
         h = h * _MULTIPLIER + np.uint64(folded[i]) + _ONE
-    return np.uint16(_mix(h) >> _TOP_4)
+    return np.uint32(_mix(h) >> _TOP_BITS)
 
 
 @kernel
-def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    # folded: (n,) uint8, starts: (k,) int64 -> (k,) uint16
-    codes = np.zeros(starts.size, dtype=np.uint16)
+def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint32]:
+    # folded: (n,) uint8, starts: (k,) int64 -> (k,) uint32
+    codes = np.zeros(starts.size, dtype=np.uint32)
     for k in range(starts.size):
         start = starts[k]
         end = start + WINDOW_BYTES
-        code = np.uint16(0)
-        if start >= NEAR_BYTES:
-            code |= _side_code(folded, start - NEAR_BYTES, start) << np.uint16(8)
-        if start >= FAR_BYTES:
-            code |= _side_code(folded, start - FAR_BYTES, start) << np.uint16(12)
+        code = np.uint32(0)
         if end + NEAR_BYTES <= folded.size:
             code |= _side_code(folded, end, end + NEAR_BYTES)
         if end + FAR_BYTES <= folded.size:
-            code |= _side_code(folded, end, end + FAR_BYTES) << np.uint16(4)
+            code |= _side_code(folded, end, end + FAR_BYTES) << np.uint32(CODE_BITS)
+        if start >= NEAR_BYTES:
+            code |= _side_code(folded, start - NEAR_BYTES, start) << np.uint32(2 * CODE_BITS)
+        if start >= FAR_BYTES:
+            code |= _side_code(folded, start - FAR_BYTES, start) << np.uint32(3 * CODE_BITS)
         codes[k] = code
     return codes

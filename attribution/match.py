@@ -16,12 +16,14 @@ it can go on at most.
   16 places, any one given place;
 - what is taken has 75 or more folded bytes in a row that agree: a lone hit needs a far code
   that agrees (50 + 25), two hits need near codes on both sides, one far code, or a wider span.
+  Hits are certain. What codes add at an end is not quite: where the neighbourhood differs, a near
+  code of 5 bits agrees all the same once in 32 times, near and far code together once in 1024.
 
-**False alarms** (hashes that collide; `false_alarm_bound`, and a test that computes it). A window
-passes the filter by chance with 8.3e-4, meets a posting with 12 / 2**16 = 1.8e-4, and one of its
-two far codes, 8 bits each with the near code before it, agrees with 2 / 2**8 = 7.8e-3: 1.2e-9. A
-suggestion of 400 bytes with its tail has about 500 windows: 6e-7 a suggestion. On top of that the
-window must be one that winnowing would choose in the query too, which one in some 25 is.
+**False alarms** (hashes that collide; `false_alarm_bound`, and a test that computes it). By chance
+a window passes the filter with 9.1e-4, meets a posting with 12 / 2**12 = 2.9e-3, is one that
+winnowing would choose in the query too, as one hit of a chain must be, with 2 / 51 = 3.9e-2, and
+one of its two pairs of near and far code agrees with 2 / 2**10 = 2.0e-3: 2e-10 in all. A suggestion
+of 400 bytes with its tail has 501 windows: 1e-7 a suggestion, whatever the size of the index.
 
 **What is said.** COPY: stands in the index, in files of one or two origins. COMMON: stands in three
 or more origins, or is a licence text or imports only. NONE: every index was asked and no stretch of
@@ -44,6 +46,7 @@ from attribution.boilerplate import is_boilerplate
 from attribution.container import Container
 from attribution.errors import IndexFileError
 from attribution.fingerprint import (
+    CODE_BITS,
     FAR_BYTES,
     FILLER,
     GUARANTEED_BYTES,
@@ -58,7 +61,7 @@ from attribution.fingerprint import (
 from attribution.index import Index
 from attribution.kernel import kernel
 from attribution.normalize import Folded, fold
-from attribution.provenance import SEPARATOR_BYTES, CodeArray, IntArray, Provenance
+from attribution.provenance import SEPARATOR_BYTES, TAIL_BITS, CodeArray, IntArray, Provenance
 
 PREFIX_TAIL_CHARS: Final = 150
 """Characters before the cursor that a caller should give: a long copy made of short suggestions is
@@ -162,12 +165,13 @@ def warm_up() -> None:
 
 
 def false_alarm_bound(n_windows: int, bloom_rate: float, foreign_hit_rate: float) -> float:
-    """Expected number of chains that hash collisions alone make among `n_windows` windows."""
-    lone_hits = n_windows * bloom_rate * foreign_hit_rate
-    far_code_agrees = 2 / 2**8
-    # Two lone hits on one diagonal also make a chain, from the second on within 50 windows.
-    pairs = lone_hits * WINNOW_WINDOWS * bloom_rate * foreign_hit_rate
-    return lone_hits * far_code_agrees + pairs
+    """Expected number of chains that hash collisions alone make among `n_windows` windows.
+
+    Chains of two collisions are left out: they must also agree on the file and, to the byte, on
+    the distance, which is rarer by orders of magnitude than the lone ones counted here."""
+    is_chosen = 2 / (WINNOW_WINDOWS + 1)
+    far_code_agrees = 2 / (1 << 2 * CODE_BITS)
+    return n_windows * bloom_rate * foreign_hit_rate * is_chosen * far_code_agrees
 
 
 def _verdict_of(matches: tuple[Match, ...]) -> Verdict:
@@ -310,7 +314,10 @@ def _index_of(hashes: HashArray) -> Index:
         provenance=Provenance(
             container=container,
             bucket_starts=_as_mapped(np.array([0, 1], dtype=np.uint32)),
-            checks=_as_mapped((hashes & np.uint64(0xFFFF)).astype(np.uint32) << np.uint32(16)),
+            checks=_as_mapped(
+                (hashes & np.uint64((1 << TAIL_BITS) - 1)).astype(np.uint32)
+                << np.uint32(32 - TAIL_BITS)
+            ),
             positions=_as_mapped(np.zeros(1, dtype=np.uint32)),
             file_starts=_as_mapped(np.array([0, GUARANTEED_BYTES], dtype=np.uint64)),
             file_origins=_as_mapped(np.zeros(1, dtype=np.uint32)),
@@ -370,13 +377,14 @@ def _may_follow(ranked: HashArray, window: int, next_window: int) -> bool:
 def _side(code: int, other: int, shift: int, n_available: int) -> tuple[int, int]:
     # Bytes beyond an outer hit that agree, and bytes up to which nothing contradicts.
     different = (code ^ other) >> shift
+    near_mask = (1 << CODE_BITS) - 1
     if n_available < NEAR_BYTES:
         return 0, n_available
-    if different & 0x0F:
+    if different & near_mask:
         return 0, NEAR_BYTES - 1
     if n_available < FAR_BYTES:
         return NEAR_BYTES, n_available
-    if different & 0xF0:
+    if different & (near_mask << CODE_BITS):
         return NEAR_BYTES, FAR_BYTES - 1
     return FAR_BYTES, n_available
 
@@ -424,7 +432,7 @@ def _chains(
         if n_right_in_file < 0:
             continue
         left, left_possible = _side(
-            int(codes[first]), int(query_codes[first]), 8, min(start, file_start)
+            int(codes[first]), int(query_codes[first]), 2 * CODE_BITS, min(start, file_start)
         )
         right, right_possible = _side(
             int(codes[last]),

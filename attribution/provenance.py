@@ -3,9 +3,9 @@
 All folded texts are thought of as one, in manifest order, a separating byte between two files; a
 posting is a position in it (32 bits, or 64 where that text is 4 GiB or longer: `wide`). Postings
 are sorted by hash and cut into buckets of about POSTINGS_PER_BUCKET by the upper half of the hash,
-so a bucket is found by one multiplication. A posting costs 8 bytes: the low 16 bits of the hash and
-the side codes (16 bits) in `checks`, and the position. A foreign hash meets a posting with the same
-16 bits with probability `foreign_hit_rate` = POSTINGS_PER_BUCKET / 2**16 = 1.8e-4.
+so a bucket is found by one multiplication. A posting costs 8 bytes: the low 12 bits of the hash and
+the side codes (20 bits) in `checks`, and the position. A foreign hash meets a posting with the same
+12 bits with probability `foreign_hit_rate` = POSTINGS_PER_BUCKET / 2**12 = 2.9e-3.
 
 A hash that stands in more than MAX_POSTINGS places keeps that many: the first of each origin, then
 the first of what is left. Lines are found by the folded length of every line, one varint each.
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from attribution import container
 from attribution.container import Container
 from attribution.errors import IndexDamagedError
-from attribution.fingerprint import HashArray
+from attribution.fingerprint import SIDE_CODE_BITS, HashArray
 from attribution.kernel import kernel
 
 PROVENANCE_FILE = "provenance.bin"
 MAX_POSTINGS: Final = 16
 POSTINGS_PER_BUCKET: Final = 12
+TAIL_BITS: Final = 32 - SIDE_CODE_BITS
 SEPARATOR_BYTES: Final = 1
 """Enough that two windows of different files never are as near as two of one copy must be."""
 
@@ -37,11 +38,13 @@ _MAGIC = b"STRLPRV\0"
 _MAX_HITS: Final = 1 << 21
 """Above this many hits (a long, repetitive text) one posting per window is taken, not all."""
 
-_TAIL_MASK = np.uint64(0xFFFF)
+_CODE_MASK = np.uint32((1 << SIDE_CODE_BITS) - 1)
+_TAIL_SHIFT = np.uint32(SIDE_CODE_BITS)
+_TAIL_MASK = np.uint64((1 << TAIL_BITS) - 1)
 _SHIFT_32 = np.uint64(32)
 
 IntArray = NDArray[np.int64]
-CodeArray = NDArray[np.uint16]
+CodeArray = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,7 @@ class Provenance:
 
 def foreign_hit_rate(provenance: Provenance) -> float:
     """Probability that a hash that was never added meets a posting all the same; at most."""
-    return float(provenance.checks.size / (provenance.bucket_starts.size - 1) / 2**16)
+    return float(provenance.checks.size / (provenance.bucket_starts.size - 1) / 2**TAIL_BITS)
 
 
 def limited(postings: Postings, origins: NDArray[np.uint32]) -> Postings:
@@ -175,7 +178,7 @@ def write_provenance(
         },
         sections={
             "bucket_starts": bucket_starts.astype(position_type),
-            "checks": tails << np.uint32(16) | postings.side_codes,
+            "checks": tails << _TAIL_SHIFT | postings.side_codes,
             "positions": postings.positions.astype(position_type),
             "file_starts": starts,
             "file_origins": files.origins,
@@ -229,7 +232,7 @@ def _hits(
     capacity = min(max_hits, windows.size * max_postings)
     found = np.empty(capacity, dtype=np.int64)
     found_positions = np.empty(capacity, dtype=np.int64)
-    found_codes = np.empty(capacity, dtype=np.uint16)
+    found_codes = np.empty(capacity, dtype=np.uint32)
     n_found = 0
     for k in range(windows.size):
         h = hashes[windows[k]]
@@ -239,12 +242,12 @@ def _hits(
         last = min(int(bucket_starts[bucket + 1]), checks.size)
         n_taken = 0
         for p in range(first, last):
-            if checks[p] >> np.uint32(16) == tail:
+            if checks[p] >> _TAIL_SHIFT == tail:
                 if n_found == capacity or n_taken == max_postings:
                     break
                 found[n_found] = windows[k]
                 found_positions[n_found] = np.int64(positions[p])
-                found_codes[n_found] = np.uint16(checks[p] & np.uint32(0xFFFF))
+                found_codes[n_found] = checks[p] & _CODE_MASK
                 n_found += 1
                 n_taken += 1
     return found[:n_found], found_positions[:n_found], found_codes[:n_found]

@@ -55,13 +55,14 @@ def main() -> int:
     arguments = _arguments()
     bundle = open_bundle(arguments.bundle)
     text = arguments.file.read_text("utf-8")
-    series = measure(arguments.bundle, text, first_line=arguments.line)
+    start_ms, series = measure(arguments.bundle, text, first_line=arguments.line)
     facts = {
         "model": bundle.spec.name if bundle.spec else bundle.model_path.name,
         "model_mb": round(bundle.model_path.stat().st_size / 1e6, 1),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "file": str(arguments.file),
+        "file": os.path.relpath(arguments.file),
+        **start_ms,
     }
     rows = [one.summary() for one in series]
     if arguments.json:
@@ -77,8 +78,10 @@ def main() -> int:
     return 0
 
 
-def measure(bundle: Path | None, text: str, *, first_line: int) -> list[Series]:
-    """Types a stretch of `text` back and times each answer."""
+def measure(
+    bundle: Path | None, text: str, *, first_line: int
+) -> tuple[dict[str, int], list[Series]]:
+    """Types a stretch of `text` back and times each answer; and how long the start took."""
     lines = text.splitlines(keepends=True)
     stretches = {
         "key by key": ("".join(lines[first_line:][:KEY_LINES]).rstrip("\n"), 1),
@@ -88,9 +91,12 @@ def measure(bundle: Path | None, text: str, *, first_line: int) -> list[Series]:
         ),
     }
     cold, series = Series("cold: first request of a document"), []
+    start = perf_counter()
     with LspClient(bundle=bundle) as client:
         client.initialize(position_encodings=["utf-32"])
+        start_ms = {"initialize_ms": int((perf_counter() - start) * 1000)}
         client.wait_ready()
+        start_ms["ready_ms"] = int((perf_counter() - start) * 1000)
         for number, (name, (typed, step_chars)) in enumerate(stretches.items()):
             uri = f"file:///bench/{number}.py"
             after = "".join(lines[first_line:])[len(typed) :]
@@ -109,7 +115,7 @@ def measure(bundle: Path | None, text: str, *, first_line: int) -> list[Series]:
             series.append(one)
             client.close(uri)
         client.shut_down()
-    return [*series, cold]
+    return start_ms, [*series, cold]
 
 
 def _request(client: LspClient, uri: str, place: tuple[int, int], series: Series) -> None:

@@ -187,8 +187,8 @@ def _read_source(path: Path, *, max_bytes: int) -> str:
                 f"{path} has {size_bytes / 1e6:.0f} MB and Starling completes files of up to "
                 f"{max_bytes / 1e6:.0f} MB: split it, or write in another file"
             )
-        # newline="" keeps the line ends as they are; columns are counted in the real text.
-        with path.open(encoding="utf-8", newline="") as file:
+        # Line ends stay as they are; a byte-order mark is no column.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return file.read()
     except UnicodeDecodeError as error:
         raise SourceFileError(

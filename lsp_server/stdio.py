@@ -139,5 +139,8 @@ def claim_stdout() -> int:
     """
     sys.stdout.flush()
     own_fd = os.dup(1)
-    os.dup2(2, 1)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # The client closed stderr.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return own_fd

@@ -7,10 +7,8 @@ cancelled at any moment without losing what was computed. What the text looks li
 
 import math
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,10 +16,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.completion import Completion, ModelInfo, Timing
 from runtime.errors import BundleError
-from runtime.fim import FimTokens, Order
+from runtime.fim import Order
 from runtime.gguf_header import read_header
 from runtime.healing import MAX_TAKEN_BACK_BYTES, TokenTable
+from runtime.limits import Limits, raised_on_interruption
 from runtime.llama import Model
 from runtime.prompt import FimRequest, Prompt, PromptBuilder, Snippet
 from runtime.sampling import Sampler, SamplingConfig, uniform_of
@@ -48,53 +48,6 @@ _ALTERNATIVE_TEMPERATURE = 0.6
 _ALTERNATIVE_MIN_P = 0.05
 # Shorter prefills are over before a watching thread would have started.
 _MIN_WATCHED_TOKENS = 32
-_WATCH_INTERVAL_S = 0.002
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
-    """What was loaded."""
-
-    path: Path
-    size_bytes: int
-    n_params: int
-    architecture: str
-    vocab_size: int
-    context_tokens: int
-    """Prompt and completion together."""
-    fim: FimTokens | None
-    """None: the model cannot fill in the middle."""
-    order: Order
-    spec: ModelSpec | None
-    """None: not a model of ours."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Where the time went. Alternatives of one request share all but `decode_ms`, `total_ms`."""
-
-    tokenize_ms: float
-    prefill_ms: float
-    decode_ms: float
-    total_ms: float
-    n_prompt_tokens: int
-    n_reused_tokens: int
-    """Prompt tokens that the KV cache already held."""
-    n_decoded_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """One answer."""
-
-    text: str
-    """What comes after the cursor; never repeats what healing took back."""
-    token_ids: tuple[int, ...]
-    """As sampled: healed tokens first, and without the end token."""
-    mean_logprob: float
-    """Over all sampled tokens, the end token too; 0.0 where none was sampled."""
-    stop_reason: StopReason
-    timing: Timing
 
 
 class Engine:
@@ -176,7 +129,7 @@ class Engine:
         """
         assert n >= 1, f"{n=}"
         with self._lock:
-            limits = _Limits(sampling.effective_deadline_ms, cancel)
+            limits = Limits(sampling.effective_deadline_ms, cancel)
             max_tokens = sampling.max_tokens or MAX_TOKENS[request.mode]
             prompt = self._prompt(request, max_tokens)
             tokenize_ms = limits.elapsed_ms()
@@ -260,9 +213,7 @@ class Engine:
         budget = max(context_tokens - reserved, context_tokens // 4)
         return self._builder.build(request, budget_tokens=budget)
 
-    def _prefill(
-        self, token_ids: Sequence[int], limits: "_Limits"
-    ) -> tuple[int, StopReason | None]:
+    def _prefill(self, token_ids: Sequence[int], limits: Limits) -> tuple[int, StopReason | None]:
         """Bring the cache to exactly `token_ids`; (tokens reused, why it was interrupted)."""
         # The last token is always computed anew: its logits are what comes next.
         self._rewind(min(_n_common(self._cached_ids, token_ids), len(token_ids) - 1))
@@ -274,7 +225,7 @@ class Engine:
             if len(new_ids) < _MIN_WATCHED_TOKENS:
                 is_done = self._model.extend(new_ids)
             else:
-                with _raised_on_interruption(self._model.abort_flag, limits):
+                with raised_on_interruption(self._model.abort_flag, limits):
                     is_done = self._model.extend(new_ids)
         finally:
             # After an abort or an error too: what llama.cpp holds is a head of what was asked for.
@@ -291,7 +242,7 @@ class Engine:
         sampling: SamplingConfig,
         max_tokens: int,
         alternative: int,
-        limits: "_Limits",
+        limits: Limits,
         shared: Timing,
     ) -> Completion:
         """Sample token by token from the end of the prompt until something says stop."""
@@ -348,54 +299,6 @@ class Engine:
         if n_tokens < self._model.n_cached_tokens:
             self._model.rewind(n_tokens)
         del self._cached_ids[self._model.n_cached_tokens :]
-
-
-class _Limits:
-    """The clock and the cancel flag of one request."""
-
-    def __init__(self, deadline_ms: float, cancel: threading.Event | None) -> None:
-        self._started_s = time.perf_counter()
-        self._deadline_ms = deadline_ms
-        self._cancel = cancel
-
-    def elapsed_ms(self) -> float:
-        return (time.perf_counter() - self._started_s) * 1e3
-
-    def interruption(self) -> StopReason | None:
-        if self._cancel is not None and self._cancel.is_set():
-            return StopReason.CANCELLED
-        return StopReason.DEADLINE if self.elapsed_ms() >= self._deadline_ms else None
-
-    def wait(self, timeout_s: float) -> StopReason | None:
-        """Wait until interrupted, or for the time."""
-        if self._cancel is None:
-            time.sleep(timeout_s)
-        else:
-            self._cancel.wait(timeout_s)
-        return self.interruption()
-
-
-@contextmanager
-def _raised_on_interruption(flag: NDArray[np.uint8], limits: _Limits) -> Iterator[None]:
-    """Raise llama.cpp's abort flag as soon as the limits say so; down again at the end."""
-    lock = threading.Lock()
-    is_over = False
-
-    def watch() -> None:
-        while not is_over:
-            if limits.wait(_WATCH_INTERVAL_S):
-                with lock:
-                    if not is_over:
-                        flag[0] = 1
-                return
-
-    threading.Thread(target=watch, name="starling-abort-watch", daemon=True).start()
-    try:
-        yield
-    finally:
-        with lock:
-            is_over = True
-            flag[0] = 0
 
 
 def _for_alternative(sampling: SamplingConfig) -> SamplingConfig:

@@ -25,27 +25,26 @@ class TokenTable:
         ordinary.sort(key=lambda token_id: pieces[token_id])
         self._sorted_ids = np.array(ordinary, np.int64)
         self._sorted_pieces = [pieces[token_id] for token_id in ordinary]
+        self._ids_of: dict[bytes, list[int]] = {}
+        for token_id in ordinary:
+            self._ids_of.setdefault(pieces[token_id], []).append(token_id)
         self.spells_every_byte = {p[0] for p in self._sorted_pieces if len(p) == 1} >= set(
             range(256)
         )
         """False: some text cannot be spelled, and healing could come to a dead end."""
 
     def allowed_ids(self, pending: bytes) -> NDArray[np.int64]:
-        """Rising ids of the tokens that start with `pending` or are a head of it."""
+        """Tokens that start with `pending` or are a head of it; in no particular order."""
         pieces = self._sorted_pieces
         first = bisect_left(pieces, pending)
         end = bisect_left(pieces, _after_all_that_start_with(pending), first)
-        ranges = [self._sorted_ids[first:end]]
-        for n_bytes in range(1, len(pending)):
-            head = pending[:n_bytes]
-            start = bisect_left(pieces, head)
-            stop = start
-            while stop < len(pieces) and pieces[stop] == head:
-                stop += 1
-            ranges.append(self._sorted_ids[start:stop])
-        allowed = np.concatenate(ranges)
-        allowed.sort()
-        return allowed
+        longer = self._sorted_ids[first:end]
+        heads = [
+            token_id
+            for n_bytes in range(1, len(pending))
+            for token_id in self._ids_of.get(pending[:n_bytes], ())
+        ]
+        return np.concatenate([longer, np.array(heads, np.int64)]) if heads else longer
 
     def take_back(self, token_ids: Sequence[int]) -> tuple[int, bytes]:
         """(tokens to keep, bytes of the others) for a prefix that ends at the cursor.

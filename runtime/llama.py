@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from runtime import kernels
 from runtime.errors import BundleError, ContextOverflowError, DecodeError
 from runtime.fim import FimTokens
+from runtime.fim_spellings import find_fim_tokens
 from runtime.threads import ThreadGovernor
 
 # One prefill step. llama.cpp drops the whole step when it is aborted, so a larger one loses more
@@ -32,24 +33,6 @@ _T = TypeVar("_T")
 
 _SEQUENCE = 0
 _ABORTED = 2
-
-# How each sentinel is spelled by the families that have it: StarCoder, StarCoder2, Qwen,
-# CodeLlama, DeepSeek-Coder, CodeGemma, Codestral's kin and Granite.
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    "prefix": (
-        "<fim_prefix>", "<fim-prefix>", "<|fim_prefix|>", "<PRE>", "▁<PRE>", "<｜fim▁begin｜>",
-    ),
-    "suffix": (
-        "<fim_suffix>", "<fim-suffix>", "<|fim_suffix|>", "<SUF>", "▁<SUF>", "<｜fim▁hole｜>",
-    ),
-    "middle": (
-        "<fim_middle>", "<fim-middle>", "<|fim_middle|>", "<MID>", "▁<MID>", "<｜fim▁end｜>",
-    ),
-    "pad": ("<fim_pad>", "<fim-pad>", "<|fim_pad|>"),
-    "repo": ("<reponame>", "<repo_name>", "<|repo_name|>"),
-    "file_sep": ("<file_sep>", "<|file_sep|>", "<|file_separator|>"),
-    "end_of_text": ("<|endoftext|>", "<EOT>", "▁<EOT>", "<｜end▁of▁sentence｜>", "</s>"),
-}  # fmt: skip
 
 
 def _discard_log(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
@@ -78,7 +61,16 @@ class Vocabulary:
             [c.llama_vocab_is_eog(vocab, i) for i in range(self.n_tokens)]
         )
         self.pieces: tuple[bytes, ...] = tuple(self._piece(i) for i in range(self.n_tokens))
-        self.fim: FimTokens | None = _find_fim(vocab, texts)
+        known = {
+            "prefix": c.llama_vocab_fim_pre(vocab),
+            "suffix": c.llama_vocab_fim_suf(vocab),
+            "middle": c.llama_vocab_fim_mid(vocab),
+            "pad": c.llama_vocab_fim_pad(vocab),
+            "repo": c.llama_vocab_fim_rep(vocab),
+            "file_sep": c.llama_vocab_fim_sep(vocab),
+            "end_of_text": c.llama_vocab_eos(vocab),
+        }
+        self.fim: FimTokens | None = find_fim_tokens(known, texts)
         self.bos_id: int | None = (
             c.llama_vocab_bos(vocab) if c.llama_vocab_get_add_bos(vocab) else None
         )
@@ -317,39 +309,6 @@ class _Batch:
         self._wants_logits[: n - n_outputs] = 0
         self._wants_logits[n - n_outputs : n] = 1
         self.struct.n_tokens = n
-
-
-def _find_fim(vocab: c.llama_vocab_p, texts: Sequence[bytes]) -> FimTokens | None:
-    """Sentinels as llama.cpp knows them (from metadata), else by their known spellings."""
-    id_of = {text.decode("utf-8", "replace"): i for i, text in enumerate(texts) if text}
-    known = {
-        "prefix": c.llama_vocab_fim_pre(vocab),
-        "suffix": c.llama_vocab_fim_suf(vocab),
-        "middle": c.llama_vocab_fim_mid(vocab),
-        "pad": c.llama_vocab_fim_pad(vocab),
-        "repo": c.llama_vocab_fim_rep(vocab),
-        "file_sep": c.llama_vocab_fim_sep(vocab),
-        "end_of_text": c.llama_vocab_eos(vocab),
-    }
-    ids: dict[str, int | None] = {
-        role: token_id
-        if 0 <= token_id < len(texts)
-        else next((id_of[text] for text in _SPELLINGS[role] if text in id_of), None)
-        for role, token_id in known.items()
-    }
-    prefix_id, suffix_id, middle_id = ids["prefix"], ids["suffix"], ids["middle"]
-    end_id = ids["end_of_text"]
-    if prefix_id is None or suffix_id is None or middle_id is None or end_id is None:
-        return None
-    return FimTokens(
-        prefix_id=prefix_id,
-        suffix_id=suffix_id,
-        middle_id=middle_id,
-        end_of_text_id=end_id,
-        pad_id=ids["pad"],
-        repo_id=ids["repo"],
-        file_sep_id=ids["file_sep"],
-    )
 
 
 def _not_null(pointer: _T | None) -> _T:

@@ -6,6 +6,7 @@ random number of a step is a hash of (seed, alternative, step), not the state of
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,8 @@ class SamplingConfig:
         return DEFAULT_DEADLINE_MS if self.deadline_ms is None else self.deadline_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
-    """One chosen token."""
+class Pick(NamedTuple):
+    """One chosen token; a tuple, because a dataclass would take a tenth of the time of a pick."""
 
     token_id: int
     logprob: float
@@ -84,14 +84,14 @@ class Sampler:
         uniform: float,
         allowed_ids: NDArray[np.int64] | None = None,
     ) -> Pick:
-        """The token for `uniform` in [0, 1); only from `allowed_ids` (rising) where given."""
+        """The token for `uniform` in [0, 1); only from `allowed_ids` where given."""
         if allowed_ids is None:
             index, logprob = self._pick(logits_V, config, uniform)
-            return Pick(token_id=index, logprob=logprob)
+            return Pick(index, logprob)
         allowed_K = self._allowed_V[: allowed_ids.size]
         kernels.gather(logits_V, allowed_ids, allowed_K)
         index, logprob = self._pick(allowed_K, config, uniform)
-        return Pick(token_id=int(allowed_ids[index]), logprob=logprob)
+        return Pick(int(allowed_ids[index]), logprob)
 
     def _pick(
         self, logits_V: NDArray[np.float32], config: SamplingConfig, uniform: float

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVE = (sys.executable, str(REPOSITORY / "starling.py"), "serve")
 TIMEOUT_S = 60.0
+# What `at_once` may hold; a pipe takes as much in one piece.
+_PIPE_BYTES = 1 << 16
 
 Message = dict[str, Any]
 Position = tuple[int, int]
@@ -39,8 +42,10 @@ class LspClient:
         self._next_id = 1
         self._versions: dict[str, int] = {}
         self._ended = False
+        self._holding = False
         self.process = subprocess.Popen(
             [*command, *(("--bundle", str(bundle)) if bundle else ())],
+            bufsize=_PIPE_BYTES,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -217,7 +222,19 @@ class LspClient:
         """A body with its header."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        self.process.stdin.flush()
+        if not self._holding:
+            self.process.stdin.flush()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is sent inside arrives together, so that no answer can come in between."""
+        assert self.process.stdin is not None
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            self.process.stdin.flush()
 
     def _read_stdout(self) -> None:
         stream = self.process.stdout

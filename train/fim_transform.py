@@ -91,7 +91,8 @@ def fim_sample(
     """Token ids of one fill-in-the-middle sample of at most `max_tokens`.
 
     Too long samples (parts tokenized alone are a little longer than the whole) lose the end of
-    their suffix, never middle or end-of-text.
+    their suffix, then the start of their prefix; end-of-text goes only with a middle that is longer
+    than `max_tokens` by itself.
     """
     cut = draw_cut(text, rng)
     order = fim.Order.SPM if rng.random() < SPM_SHARE else fim.Order.PSM
@@ -104,7 +105,9 @@ def fim_sample(
         - max_tokens
     )  # fmt: skip
     if n_over > 0:
+        n_from_prefix = max(0, n_over - len(suffix_ids))
         suffix_ids = suffix_ids[: max(0, len(suffix_ids) - n_over)]
+        prefix_ids = prefix_ids[n_from_prefix:]
     prompt = fim.arrange(
         prefix_ids, suffix_ids, tokens=FIM_TOKENS, order=order, head_ids=head_ids
     )

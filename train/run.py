@@ -165,4 +165,4 @@ def _code_commit() -> str:
         text=True,
         check=False,
     )
-    return finished.stdout.strip() or "unknown"
+    return finished.stdout.strip() if finished.returncode == 0 else "unknown"

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution.fingerprint import (
@@ -70,6 +70,7 @@ def slow_winnow(ranked: list[int]) -> list[int]:
     return kept
 
 
+@settings(deadline=None)  # the first call compiles
 @given(TEXT_BYTES)
 def test_hashes_and_winnowing_equal_the_slow_twins(text):
     folded = np.frombuffer(text, dtype=np.uint8)
@@ -80,19 +81,20 @@ def test_hashes_and_winnowing_equal_the_slow_twins(text):
     assert prints.hashes.tolist() == hashes[prints.starts].tolist()
 
 
+@settings(deadline=None)  # the first call compiles
 @given(TEXT_BYTES)
 def test_side_codes_equal_the_slow_twin(text):
     folded = np.frombuffer(text, dtype=np.uint8)
     starts = np.arange(max(0, len(text) - WINDOW_BYTES + 1))
 
     def code(first: int, last: int) -> int:
-        return slow_hash(text[first:last]) >> 60 if 0 <= first and last <= len(text) else 0
+        return slow_hash(text[first:last]) >> 59 if 0 <= first and last <= len(text) else 0
 
     expected = [
-        code(start - NEAR_BYTES, start) << 8
-        | code(start - FAR_BYTES, start) << 12
+        code(start - NEAR_BYTES, start) << 10
+        | code(start - FAR_BYTES, start) << 15
         | code(start + WINDOW_BYTES, start + WINDOW_BYTES + NEAR_BYTES)
-        | code(start + WINDOW_BYTES, start + WINDOW_BYTES + FAR_BYTES) << 4
+        | code(start + WINDOW_BYTES, start + WINDOW_BYTES + FAR_BYTES) << 5
         for start in starts.tolist()
     ]
     assert side_codes(folded, starts).tolist() == expected
@@ -152,4 +154,4 @@ def test_golden_hash():
     prints = winnow(folded)
     data = window_hashes(folded).tobytes() + prints.starts.tobytes() + prints.side_codes.tobytes()
     digest = hashlib.sha256(data + repr(SCHEME).encode()).hexdigest()
-    assert digest == "GOLDEN_FINGERPRINT"
+    assert digest == "2ab7a9cefd5e7fbd9ffa116d260026813748f69062c1b86f494ad5c102c7d64d"

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution.normalize import fold, folded_line_lengths
@@ -27,7 +27,7 @@ def postings_of(hashes, positions):
     return Postings(
         hashes=np.array(hashes, dtype=np.uint64)[order],
         positions=np.array(positions, dtype=np.uint64)[order],
-        side_codes=(np.array(positions, dtype=np.uint64)[order] % 65536).astype(np.uint16),
+        side_codes=(np.array(positions, dtype=np.uint64)[order] % 2**20).astype(np.uint32),
     )
 
 
@@ -86,12 +86,12 @@ def test_every_posting_is_found_with_its_position_and_code(tmp_path, n_postings,
     )
     assert found >= set(expected)
     # Beyond those, only what two hashes of one bucket share by chance.
-    assert len(found) <= postings.hashes.size * 1.01 + 1
+    assert len(found) <= postings.hashes.size * 1.02 + 1
 
 
 def test_foreign_hashes_are_met_as_rarely_as_promised(tmp_path):
     table = table_of(tmp_path, random_postings(200_003, 150_000), files_of([300_000]))
-    assert foreign_hit_rate(table) == pytest.approx(12 / 2**16, rel=0.01)
+    assert foreign_hit_rate(table) == pytest.approx(12 / 2**12, rel=0.01)
     n_asked = 2_000_000
     foreign = np.random.default_rng(5).integers(0, 2**64 - 1, n_asked, dtype=np.uint64)
     n_hits = table.hits(foreign, np.arange(n_asked)).windows.size
@@ -111,6 +111,7 @@ def test_a_common_hash_keeps_one_posting_of_each_origin_first():
     assert many.positions.tolist() == list(range(MAX_POSTINGS))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=50))
 def test_varints_read_back_by_lines(numbers):
     encoded = encode_varints(np.array(numbers, dtype=np.int64))

@@ -47,6 +47,17 @@ def test_the_end_of_stdin_ends_the_server(ready) -> None:
     assert ready.stderr == b""
 
 
+def test_the_end_of_stdin_while_computing(ready) -> None:
+    ready.open(URI, CODE)
+    with ready.at_once():
+        for n in range(20):
+            ready.change(URI, (2, 4 + n), (2, 4 + n), "x")
+            ready.request_inline(URI, (2, 5 + n))
+    ready.process.stdin.close()
+    assert ready.process.wait(timeout=TIMEOUT_S) == 0
+    assert ready.stderr == b""
+
+
 def test_sigterm_ends_the_server(ready) -> None:
     ready.process.send_signal(signal.SIGTERM)
     assert ready.process.wait(timeout=TIMEOUT_S) == 0

@@ -97,8 +97,9 @@ def test_the_closing_bracket_that_the_editor_inserted_is_in_the_range(client, ur
 
 def test_the_latest_request_of_a_document_wins(client, uri) -> None:
     client.open(uri, CODE)
-    older = [client.request_inline(uri, END) for _ in range(5)]
-    latest = client.request_inline(uri, END)
+    with client.at_once():
+        older = [client.request_inline(uri, END) for _ in range(5)]
+        latest = client.request_inline(uri, END)
     assert len(client.answer(latest)["result"]["items"]) == 1
     for request_id in older:
         assert client.answer(request_id)["result"] == {"items": []}
@@ -107,11 +108,13 @@ def test_the_latest_request_of_a_document_wins(client, uri) -> None:
 
 def test_a_request_is_not_answered_about_a_changed_document(client, uri) -> None:
     client.open(uri, CODE)
-    stale = client.request_inline(uri, END)
-    client.change(uri, END, END, "x")
+    with client.at_once():
+        stale = client.request_inline(uri, END)
+        client.change(uri, END, END, "x")
     assert client.answer(stale)["result"] == {"items": []}
-    closed = client.request_inline(uri, END)
-    client.close(uri)
+    with client.at_once():
+        closed = client.request_inline(uri, END)
+        client.close(uri)
     assert client.answer(closed)["result"] == {"items": []}
     assert client.inline(uri, END) == []
 

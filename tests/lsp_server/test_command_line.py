@@ -67,6 +67,12 @@ def test_every_verb_of_this_package_has_help_with_an_example(capsys) -> None:
         assert status == 0 and f"Example: starling {verb}" in out
 
 
+@pytest.mark.parametrize("verb", starling.VERBS)
+def test_every_verb_that_is_listed_exists(capsys, verb) -> None:
+    status, out, err = run(capsys, verb, "--help")
+    assert (status, err) == (0, "") and out.startswith(f"Usage: starling {verb} ")
+
+
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "a.py"

@@ -186,7 +186,7 @@ def test_deadlines(engine: Engine) -> None:
 
 
 def test_healing_spells_what_was_typed(engine: Engine) -> None:
-    """At every cut of a text: sampled bytes = bytes taken back + the suggestion, as far as it goes."""
+    """At every cut of a text: what was sampled is what was taken back, then the suggestion."""
     text = "def total(numbers):\n    # café 日本語 😀😀\n    return self.limit_of(result)\n"
     for cut in range(1, len(text)):
         request = FimRequest(prefix=text[:cut], suffix="\n", path="a.py")
@@ -284,7 +284,8 @@ def test_prompt_text_is_what_the_model_sees(engine: Engine) -> None:
         snippets=(Snippet(path="b.py", text="x = 1\n"),),
     )
     assert engine.prompt_text(request) == (
-        "<file_sep>b.py\nx = 1\n<file_sep>a.py\n<fim_prefix><fim_suffix>\nb = 2\n<fim_middle>a = 1\n"
+        "<file_sep>b.py\nx = 1\n<file_sep>a.py\n"
+        "<fim_prefix><fim_suffix>\nb = 2\n<fim_middle>a = 1\n"
     )
 
 

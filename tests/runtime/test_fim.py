@@ -1,4 +1,4 @@
-"""Guards the layouts that training and serving share: one token off, and the model answers noise."""
+"""Guards the layouts that training and serving share: one token off, and the answer is noise."""
 
 import pytest
 

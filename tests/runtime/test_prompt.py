@@ -121,9 +121,10 @@ def test_windows_begin_and_end_at_line_ends(builder: PromptBuilder, model: Model
     for cut in range(5000, 6000, 37):
         request = FimRequest(prefix=SOURCE[:cut], suffix=SOURCE[cut:], path="a.py")
         prompt = builder.build(request, budget_tokens=600)
-        text = text_of(model, prompt.token_ids) + prompt.pending.decode()
-        _, _, file_part = text.partition("<fim_suffix>")
-        shown_suffix, _, shown_prefix = file_part.partition("<fim_middle>")
+        suffix_at = prompt.token_ids.index(own_tokens().suffix_id) + 1
+        middle_at = prompt.token_ids.index(own_tokens().middle_id)
+        shown_suffix = text_of(model, prompt.token_ids[suffix_at:middle_at])
+        shown_prefix = text_of(model, prompt.token_ids[middle_at + 1 :]) + prompt.pending.decode()
         assert SOURCE[:cut].endswith(shown_prefix)
         assert SOURCE[cut:].startswith(shown_suffix)
         assert SOURCE[: cut - len(shown_prefix)].endswith("\n")

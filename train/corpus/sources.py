@@ -45,7 +45,10 @@ def cache_directory() -> Path:
 def fetch(source: Source) -> Path:
     """The wheel of a pinned distribution in the cache, or the folder; raises SourceError."""
     if source.folder:
-        return Path(source.folder)
+        folder = Path(source.folder)
+        if not folder.is_dir():
+            raise SourceError(f"there is no folder {folder}: correct the recipe")
+        return folder
     name, _, version = source.pin.partition("==")
     directory = cache_directory() / "wheels" / f"{name}-{version}"
     if wheels := sorted(directory.glob("*.whl")):

@@ -1,0 +1,133 @@
+"""Guards what the model is shown: cuts that lose nothing, rows that mix nothing, exact resume."""
+
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from runtime import fim
+from tests.train import tiny_corpus
+from train import fim_transform
+from train.dataloader import IGNORED, RowStream, prefetched
+from train.fim_transform import FIM_TOKENS
+from train.shards import TokenShard
+from train.tokenizer import decode, encode
+
+ROW_TOKENS = 257
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, TokenShard]:
+    return tiny_corpus.tokenizer_and_shard(tmp_path_factory.mktemp("tokens"))
+
+
+def stream(tokens: tuple[Tokenizer, TokenShard], **changes: object) -> RowStream:
+    tokenizer, shard = tokens
+    settings = {"seed": 5, "row_tokens": ROW_TOKENS, "fim_rate": 0.8, **changes}
+    return RowStream(shard, tokenizer, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_parts_of_a_sample_are_the_text(tokens: tuple[Tokenizer, TokenShard], seed: int) -> None:
+    tokenizer, _ = tokens
+    text = tiny_corpus.files()[seed % 12].text
+    ids = fim_transform.fim_sample(text, [], tokenizer, Random(seed), max_tokens=10_000)
+    spelled = tokenizer.decode(ids, skip_special_tokens=False)
+    assert spelled.endswith(fim.END_OF_TEXT)
+    spelled = spelled.removesuffix(fim.END_OF_TEXT)
+    if ids[1] == FIM_TOKENS.suffix_id:
+        # SPM leaves no mark between prefix and middle, as when serving.
+        suffix, prefix_and_middle = spelled.removeprefix(
+            fim.FIM_PREFIX + fim.FIM_SUFFIX
+        ).split(fim.FIM_MIDDLE)
+        assert prefix_and_middle + suffix == text
+    else:
+        prefix, rest = spelled.removeprefix(fim.FIM_PREFIX).split(fim.FIM_SUFFIX)
+        suffix, middle = rest.split(fim.FIM_MIDDLE)
+        assert prefix + middle + suffix == text
+
+
+@pytest.mark.parametrize("text", ["", "x", "\n", "\n\n\n", "    \n  y", "é☺"])
+@pytest.mark.parametrize("cut", [kind for _, kind in fim_transform._CUTS])
+def test_cuts_of_awkward_texts_stay_inside(text: str, cut) -> None:  # type: ignore[no-untyped-def]
+    for seed in range(50):
+        found = cut(text, Random(seed))
+        assert 0 <= found.start <= found.end <= len(text)
+
+
+def test_long_samples_keep_their_end(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    tokenizer, _ = tokens
+    text = tiny_corpus.files()[0].text
+    n_tokens = len(encode(tokenizer, text))
+    for seed in range(50):
+        ids = fim_transform.fim_sample(text, [], tokenizer, Random(seed), max_tokens=n_tokens + 4)
+        assert len(ids) <= n_tokens + 4
+        # A middle that is the whole text leaves no room to give back.
+        if FIM_TOKENS.middle_id not in ids[:3]:
+            assert ids[-1] == FIM_TOKENS.end_of_text_id
+
+
+def test_no_target_crosses_a_sample(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    for batch in islice(stream(tokens).batches(3), 10):
+        for inputs, targets, samples in zip(
+            batch.inputs_BT, batch.targets_BT, batch.sample_BT, strict=True
+        ):
+            has_target = targets != IGNORED
+            assert (targets[:-1][has_target[:-1]] == inputs[1:][has_target[:-1]]).all()
+            assert (samples[:-1][has_target[:-1]] == samples[1:][has_target[:-1]]).all()
+            assert not has_target[-1] and not (inputs[has_target] == FIM_TOKENS.pad_id).any()
+            assert has_target.mean() > 0.7
+
+
+def test_share_of_fim_samples_is_the_rate(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    rows = np.concatenate([b.inputs_BT for b in islice(stream(tokens).batches(8), 60)])
+    n_fim = (rows == FIM_TOKENS.middle_id).sum()
+    n_samples = sum(
+        int(batch.sample_BT.max(axis=1).sum()) for batch in islice(stream(tokens).batches(8), 60)
+    )
+    # The last number in a row belongs to its padding.
+    assert 0.72 < n_fim / n_samples < 0.88
+    spm = ((rows[:, :-1] == FIM_TOKENS.prefix_id) & (rows[:, 1:] == FIM_TOKENS.suffix_id)).sum()
+    assert 0.42 < spm / n_fim < 0.58
+
+
+def test_every_document_is_seen_once_an_epoch(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    tokenizer, shard = tokens
+    rows = stream(tokens, fim_rate=0.0)
+    seen = 0
+    for batch in rows.batches(1):
+        if rows.epoch:
+            break
+        text = decode(tokenizer, batch.inputs_BT[0].tolist())
+        seen += text.count(fim.END_OF_TEXT)
+    assert seen >= shard.n_documents - 2
+
+
+def test_stream_continues_from_any_state(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    whole = list(islice(stream(tokens).batches(2), 25))
+    for n_before in (1, 7, 24):
+        resumed = stream(tokens, state=whole[n_before - 1].state_after)
+        for expected, batch in zip(whole[n_before:], resumed.batches(2), strict=False):
+            assert (batch.inputs_BT == expected.inputs_BT).all()
+            assert (batch.targets_BT == expected.targets_BT).all()
+            assert batch.state_after == expected.state_after
+
+
+def test_prefetching_changes_nothing_and_passes_errors_on(
+    tokens: tuple[Tokenizer, TokenShard],
+) -> None:
+    plain = list(islice(stream(tokens).batches(2), 6))
+    ahead = prefetched(stream(tokens).batches(2))
+    for expected in plain:
+        assert (next(ahead).inputs_BT == expected.inputs_BT).all()
+    ahead.close()  # type: ignore[attr-defined]
+
+    def broken():  # type: ignore[no-untyped-def]
+        yield plain[0]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(prefetched(broken()))

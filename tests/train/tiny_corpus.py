@@ -1,0 +1,63 @@
+"""A corpus of a few files made in a test, its tokenizer and shard."""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from train.corpus.source_file import SourceFile
+from train.shards import TokenShard, write_tokens
+from train.tokenizer import save_tokenizer, sha256_of, train_tokenizer
+
+_BODY = '''\
+import os
+
+
+class Shelf{n}:
+    """Keeps {name}s in order."""
+
+    def __init__(self, limit={n}):
+        self.items = []
+        self.limit = limit
+
+    def add(self, {name}):
+        if len(self.items) >= self.limit:
+            raise ValueError(f"no room for {{{name}}}")
+        self.items.append({name})
+        return len(self.items)
+
+
+def main():
+    shelf = Shelf{n}()
+    for i in range(10):
+        print(shelf.add(i * {n}), os.getcwd(), "naïve ☺")
+'''
+
+
+def files(n_files: int = 12) -> list[SourceFile]:
+    names = ["book", "crate", "jar", "lamp"]
+    return [
+        SourceFile(
+            origin=f"pypi:shelf{n % 3}",
+            version="1",
+            path=f"shelf{n}/core.py",
+            licence="MIT",
+            language="Python",
+            swhid=f"swh:1:cnt:{n:040x}",
+            text=_BODY.format(n=n, name=names[n % 4]),
+        )
+        for n in range(n_files)
+    ]
+
+
+def tokenizer_and_shard(directory: Path, vocab_size: int = 400) -> tuple[Tokenizer, TokenShard]:
+    tokenizer = train_tokenizer([file.text for file in files()], vocab_size)
+    path = directory / "tokenizer.json"
+    save_tokenizer(tokenizer, path)
+    shard = write_tokens(
+        directory / "tokens.bin",
+        files(),
+        tokenizer,
+        tokenizer_sha256=sha256_of(path),
+        corpus_id="c" * 64,
+    )
+    return tokenizer, shard
