@@ -16,4 +16,8 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 def kernel(function: _F) -> _F:
     """`function`, compiled at its first call; the plain function stays at `.py_func`."""
-    return cast(_F, numba.njit(cache=True, nogil=True)(function))
+    try:
+        return cast(_F, numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:
+        # Neither the package's folder nor the user's can be written: compiled anew each time.
+        return cast(_F, numba.njit(nogil=True)(function))

@@ -26,9 +26,10 @@ one of its two pairs of near and far code agrees with 2 / 2**10 = 2.0e-3: 2e-10 
 of 400 bytes with its tail has 501 windows: 1e-7 a suggestion, whatever the size of the index.
 
 **What is said.** COPY: stands in the index, in files of one or two origins. COMMON: stands in three
-or more origins, or is a licence text or imports only. NONE: every index was asked and no stretch of
-99 bytes stands there. UNKNOWN: there was no index, one failed, or tail and suggestion have fewer
-than 99 folded bytes, so that there was nothing that could be looked up; `reason` says which.
+or more origins, or is a licence text or imports only. NONE: every index was asked and no copy was
+found. UNKNOWN: there was no index; one failed; tail and suggestion have fewer than 99 folded bytes,
+so that there was nothing that could be looked up; or the tail is a copy and the suggestion so short
+that nothing tells whether it goes on. `reason` says which.
 """
 
 import time
@@ -145,8 +146,9 @@ def find(prefix_tail: str, suggestion: str, indexes: Sequence[Index]) -> Report:
         else:
             try:
                 n_tail_bytes = len(prefix_tail.encode("utf-8", "surrogatepass"))
-                matches = _matches(query, n_tail_bytes, len(prefix_tail), indexes)
-                verdict, reason = _verdict_of(matches), ""
+                chains = _all_chains(query, n_tail_bytes, indexes)
+                matches = _matches(query, len(prefix_tail), chains, indexes)
+                verdict, reason = _verdict_of(matches, chains)
             except IndexFileError as error:
                 verdict, reason = Verdict.UNKNOWN, str(error)
     elapsed_us = (time.perf_counter() - started) * 1e6
@@ -174,16 +176,20 @@ def false_alarm_bound(n_windows: int, bloom_rate: float, foreign_hit_rate: float
     return n_windows * bloom_rate * foreign_hit_rate * is_chosen * far_code_agrees
 
 
-def _verdict_of(matches: tuple[Match, ...]) -> Verdict:
-    if not matches:
-        return Verdict.NONE
-    is_copy = any(match.verdict is Verdict.COPY for match in matches)
-    return Verdict.COPY if is_copy else Verdict.COMMON
+def _verdict_of(matches: tuple[Match, ...], chains: IntArray) -> tuple[Verdict, str]:
+    if matches:
+        is_copy = any(match.verdict is Verdict.COPY for match in matches)
+        return (Verdict.COPY if is_copy else Verdict.COMMON), ""
+    if chains.shape[0]:
+        return Verdict.UNKNOWN, (
+            "the text before it stands in the training data, and the suggestion is too short to "
+            "tell whether it goes on"
+        )
+    return Verdict.NONE, ""
 
 
-def _matches(
-    query: Folded, n_tail_bytes: int, n_tail_chars: int, indexes: Sequence[Index]
-) -> tuple[Match, ...]:
+def _all_chains(query: Folded, n_tail_bytes: int, indexes: Sequence[Index]) -> IntArray:
+    """(n, 6): the chains of all indexes, longest first."""
     hashes = window_hashes(query.folded)
     suggestion_start = int(np.searchsorted(query.offsets, n_tail_bytes))
     parts = []
@@ -192,10 +198,18 @@ def _matches(
         if chains.shape[0]:
             parts.append(np.column_stack([chains, np.full(chains.shape[0], index_idx)]))
     if not parts:
+        return np.empty((0, 6), dtype=np.int64)
+    every = np.concatenate(parts)
+    start, end = every[:, _START], every[:, _END]
+    return every[np.lexsort((every[:, _FILE], every[:, _INDEX], start, start - end))]
+
+
+def _matches(
+    query: Folded, n_tail_chars: int, chains: IntArray, indexes: Sequence[Index]
+) -> tuple[Match, ...]:
+    chains = chains[chains[:, _IS_DECIDED] == 1]
+    if not chains.shape[0]:
         return ()
-    chains = np.concatenate(parts)
-    start, end = chains[:, _START], chains[:, _END]
-    chains = chains[np.lexsort((chains[:, _FILE], chains[:, _INDEX], start, start - end))]
     regions = _regions(query.folded.size, chains[:, _START].copy(), chains[:, _END].copy())
     by_region = np.argsort(regions, kind="stable")
     bounds = np.flatnonzero(np.diff(regions[by_region])) + 1
@@ -207,10 +221,11 @@ def _matches(
 
 
 def _chains_of(query: Folded, suggestion_start: int, hashes: HashArray, index: Index) -> IntArray:
-    """(n, 4): start and end in the query, file, start in the file; all in folded bytes."""
+    """(n, 5): start and end in the query, file, start in the file, all in folded bytes; whether
+    the chain is decided, see `_chains`."""
     hits = index.provenance.hits(hashes, index.bloom.passing(hashes))
     if not hits.windows.size:
-        return np.empty((0, 4), dtype=np.int64)
+        return np.empty((0, 5), dtype=np.int64)
     n_suggestion_bytes = query.folded.size - suggestion_start
     return _chains(
         hits.windows,
@@ -336,7 +351,7 @@ def _as_mapped(array: NDArray[_Item]) -> NDArray[_Item]:
 
 
 # Columns of a table of chains.
-_START, _END, _FILE, _FILE_START, _INDEX = range(5)
+_START, _END, _FILE, _FILE_START, _IS_DECIDED, _INDEX = range(6)
 
 
 @kernel
@@ -401,11 +416,13 @@ def _chains(
     needed_bytes: int,
 ) -> IntArray:
     # windows, positions, codes, query_codes: (h,), windows rising; ranked: (n,) of the query;
-    # file_starts: (f + 1,) -> (n_chains, 4): _START, _END, _FILE, _FILE_START
+    # file_starts: (f + 1,) -> (n_chains, 5): _START, _END, _FILE, _FILE_START, _IS_DECIDED. A chain
+    # is decided when it has `needed_bytes` of the suggestion; one that has not, but that nothing
+    # stops from going on through all of it, is undecided. Others do not concern the suggestion.
     n_query_bytes = ranked.size + WINDOW_BYTES - 1
     diagonals = positions - windows
     order = np.argsort(diagonals, kind="mergesort")
-    chains = np.empty((windows.size, 4), dtype=np.int64)
+    chains = np.empty((windows.size, 5), dtype=np.int64)
     n_chains = 0
     a = 0
     while a < order.size:
@@ -442,12 +459,16 @@ def _chains(
         )
         if left_possible + (end - start) + right_possible < GUARANTEED_BYTES:
             continue
-        if end + right - max(start - left, suggestion_start) < needed_bytes:
+        is_decided = end + right - max(start - left, suggestion_start) >= needed_bytes
+        # Had the copy gone on for WINNOW_WINDOWS more windows, there would be another hit.
+        may_end = end + min(right_possible, WINNOW_WINDOWS - 1)
+        if not is_decided and may_end < n_query_bytes:
             continue
         chains[n_chains, 0] = start - left
         chains[n_chains, 1] = end + right
         chains[n_chains, 2] = file_idx
         chains[n_chains, 3] = file_start - left
+        chains[n_chains, 4] = is_decided
         n_chains += 1
     return chains[:n_chains].copy()
 

@@ -5,8 +5,8 @@
 The same 400-character suggestions, each with 150 characters before it, are checked by
 - `ours`: `attribution.match.find`, whole: verdict, and on a hit file, lines and licence;
 - `numpy`: our folding and hashes without numba, asking our filter; says only yes or no a window;
-- `rbloom`: Data Portraits' way (windows of 50 characters, every 50th stored, every offset asked, runs
-  of hits 50 apart joined) with rbloom in place of its Redis server; yes or no a window.
+- `rbloom`: Data Portraits' way (windows of 50 characters, every 50th stored, every offset asked,
+  runs of hits 50 apart joined) with rbloom in place of its Redis server; yes or no a window.
 The corpus is the standard library of the running Python; every tenth file is held out and gives the
 `new` suggestions, the others give the `copied` ones. All contenders run in turn within each round,
 so that a busy machine slows all of them; printed are medians over rounds of each round's median.

@@ -17,6 +17,7 @@ from quantize.card import render_card
 from quantize.checkpoint import (
     CORPUS_FILE,
     EVALUATION_FILE,
+    NOTICES_FILE,
     Checkpoint,
     open_checkpoint,
     read_optional_json,
@@ -84,7 +85,7 @@ def write_bundle(
             checkpoint, model, quant_type=quant_type, held_out=held_out, on_progress=on_progress
         )
         budget.check(report)
-        for name in (SPEC_FILE, EVALUATION_FILE, CORPUS_FILE):
+        for name in (SPEC_FILE, EVALUATION_FILE, CORPUS_FILE, NOTICES_FILE):
             if (source / name).exists():
                 shutil.copyfile(source / name, building / name)
         for file in checkpoint.index_files:

@@ -34,6 +34,9 @@ CORPUS_FILE = "corpus.json"
 EVALUATION_FILE = "evaluation.json"
 """Optional metrics, for the model card."""
 
+NOTICES_FILE = "THIRD_PARTY_NOTICES.txt"
+"""Optional licence texts of the training data, which travel with the weights."""
+
 HELD_OUT_FILE = "held_out.txt"
 """Optional text that the model was not trained on, for the comparison with f16."""
 

@@ -112,9 +112,8 @@ def export(recipe: Recipe, run: Path, *, say: Say) -> Path:
     export_model(temporary, model, model.config)
     (temporary / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     shutil.copy2(tokenizer_path, temporary)
-    shutil.copy2(run / CORPUS_SUMMARY, temporary)
-    shutil.copy2(recipe.path, temporary / "recipe.toml")
-    for file in CorpusPaths(root=run).index.iterdir():
+    paths = CorpusPaths(root=run)
+    for file in (paths.summary, paths.notices, recipe.path, *paths.index.iterdir()):
         shutil.copy2(file, temporary)
     _write_held_out_text(run, temporary / "held_out.txt")
     shutil.rmtree(target, ignore_errors=True)

@@ -118,6 +118,25 @@ def test_short_suggestions_of_a_long_copy_are_seen_through_the_tail(trained):
     assert n_found >= 180
 
 
+@pytest.mark.parametrize("n_chars", [5, 10, 20, 40])
+def test_the_next_characters_of_a_copy_are_never_called_new(trained, n_chars):
+    # However short: found, or said to be undecided, unless they are blank or the tail too short.
+    text = module_text("argparse")
+    for cursor in range(20_000, 23_000, 17):
+        tail, suggestion = text[cursor - 250 : cursor], text[cursor : cursor + n_chars]
+        if suggestion.strip():
+            assert find(tail, suggestion, [trained]).verdict is not Verdict.NONE, cursor
+
+
+def test_other_characters_after_a_copy_are_seldom_undecided(trained):
+    text = module_text("argparse")
+    verdicts = [
+        find(text[cursor - 250 : cursor], invented_code(cursor, 2)[:40], [trained]).verdict
+        for cursor in range(20_000, 23_000, 17)
+    ]
+    assert verdicts.count(Verdict.NONE) >= 0.9 * len(verdicts)
+
+
 def test_a_copy_in_the_tail_alone_says_nothing_of_the_suggestion(trained):
     tail = module_text("argparse")[5000 : 5000 + PREFIX_TAIL_CHARS]
     assert find(tail, "zq = " + invented_code(3, 3), [trained]).verdict is Verdict.NONE

@@ -110,7 +110,7 @@ def test_a_request_is_not_answered_about_a_changed_document(client, uri) -> None
     client.open(uri, CODE)
     with client.at_once():
         stale = client.request_inline(uri, END)
-        client.change(uri, END, END, "x")
+        client.change(uri, (1, 14), (1, 14), "1")
     assert client.answer(stale)["result"] == {"items": []}
     with client.at_once():
         closed = client.request_inline(uri, END)

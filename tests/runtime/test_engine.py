@@ -226,18 +226,20 @@ def test_alternatives(engine: Engine) -> None:
 
 
 def test_mean_logprob_is_the_models(engine: Engine, cold_engine: Engine) -> None:
-    """Recomputed from the logits, for a completion without healing."""
+    """Recomputed from cold logits, without healing: each alternative begins where the prompt ends,
+    and sees nothing of the others."""
     request = FimRequest(prefix="x = 1\n", suffix="", path="a.py")
-    completion = engine.complete(request, PATIENT)[0]
+    completions = engine.complete(request, PATIENT, n=6)
+    assert len(completions) > 2
     prompt = list(engine._prompt(request, 128).token_ids)
-    rows = cold_engine.logits([*prompt, *completion.token_ids]).astype(np.float64)
-    logprobs = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
-    picks = [
-        logprobs[len(prompt) - 1 + i, token_id] for i, token_id in enumerate(completion.token_ids)
-    ]
-    if completion.stop_reason is StopReason.END_OF_TEXT:
-        picks.append(logprobs[-1].max())
-    assert completion.mean_logprob == pytest.approx(np.mean(picks), abs=1e-3)
+    for completion in completions:
+        ids = completion.token_ids
+        rows = cold_engine.logits([*prompt, *ids]).astype(np.float64)[len(prompt) - 1 :]
+        logprobs = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        picks = [logprobs[i, token_id] for i, token_id in enumerate(ids)]
+        if completion.stop_reason is StopReason.END_OF_TEXT:
+            picks.append(logprobs[-1, 0])
+        assert completion.mean_logprob == pytest.approx(np.mean(picks), abs=1e-3)
 
 
 def test_line_mode_gives_one_line(engine: Engine) -> None:

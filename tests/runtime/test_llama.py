@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
+from runtime.engine import Engine, FimRequest, SamplingConfig
 from runtime.errors import BundleError, ContextOverflowError
 from runtime.fim import SPECIAL_TOKENS, own_tokens
 from runtime.gguf_header import read_header
@@ -83,9 +84,12 @@ def test_fim_ids_from_spelling(
 def test_a_model_that_cannot_fill_in(tiny_gguf: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     rewritten(tiny_gguf, path, lambda text: text.replace("fim", "other"), keep_fim=False)
-    model = opened(path)
-    assert model.vocabulary.fim is None
-    model.close()
+    with Engine.load(path, n_prefill_threads=1) as engine:
+        assert engine.info.fim is None
+        request = FimRequest(prefix="x = ", suffix="", path="a.py")
+        with pytest.raises(BundleError, match="no fill-in-the-middle tokens: choose"):
+            engine.complete(request, SamplingConfig())
+        assert engine.logits([100]).shape == (1, engine.info.vocab_size)
 
 
 def test_pieces(tiny_gguf: Path) -> None:

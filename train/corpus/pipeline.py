@@ -33,6 +33,7 @@ from attribution.swhid import content_swhid
 from runtime.source_text import decode_source
 from train.corpus import dedup, filters, sources
 from train.corpus.languages import LANGUAGES, language_of
+from train.corpus.notices import NOTICES_FILE, write_notices
 from train.corpus.redact import redact
 from train.corpus.source_file import (
     SHARD_SUFFIX,
@@ -72,6 +73,11 @@ class CorpusPaths:
     def index(self) -> Path:
         """Attribution index and manifest of `corpus`."""
         return self.root / "index"
+
+    @property
+    def notices(self) -> Path:
+        """Licence texts of the projects in `corpus`."""
+        return self.root / NOTICES_FILE
 
     @property
     def summary(self) -> Path:
@@ -121,6 +127,8 @@ def build_corpus(recipe: Recipe, out: Path, *, n_workers: int, say: Callable[[st
     for name, target in (("corpus", paths.corpus), ("held_out", paths.held_out)):
         _publish(stages / name, target)
     corpus_id = build_index(paths.index, _documents(paths.corpus))
+    trained = list(zip(everything, fetched, strict=True))[len(recipe.held_out) :]
+    write_notices(paths.notices, trained)
     summary = summarize(recipe, stages, paths, corpus_id)
     _write_json(paths.summary, summary)
     for line in stage_table(summary["stages"]):
