@@ -93,9 +93,7 @@ def export(recipe_name: str, run: Path | None) -> None:
 @_out_option
 @_workers_option
 @_minutes_option
-def all_steps(
-    recipe_name: str, run: Path | None, n_workers: int, minutes: float | None
-) -> None:
+def all_steps(recipe_name: str, run: Path | None, n_workers: int, minutes: float | None) -> None:
     """Corpus, tokenizer, fit and export, one after the other.
 
     Example: starling train all --recipe tiny --out runs/tiny
@@ -149,9 +147,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @_out_file_option
 @_json_option
 @click.option("--max-kb", default=1000, show_default=True, help="Text to score, in kilobytes.")
-def bpb(
-    bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, max_kb: int
-) -> None:
+def bpb(bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, max_kb: int) -> None:
     """Bits per byte."""
     from runtime.bundle import open_bundle
     from runtime.engine import Engine

@@ -154,9 +154,7 @@ def model_completer(engine: Engine) -> Completer:
     sampling = SamplingConfig(deadline_ms=math.inf)
 
     def complete(task: FimTask) -> str:
-        request = FimRequest(
-            prefix=task.prefix, suffix=task.suffix, path=task.path, mode=Mode.LINE
-        )
+        request = FimRequest(prefix=task.prefix, suffix=task.suffix, path=task.path, mode=Mode.LINE)
         return engine.complete(request, sampling)[0].text
 
     return complete
@@ -249,7 +247,5 @@ def _bootstrap(
 ) -> tuple[float, float]:
     """95 % percentile interval of `statistic` over rows drawn with replacement."""
     rng = np.random.default_rng(seed)
-    values = [
-        statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(N_BOOTSTRAP)
-    ]
+    values = [statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(N_BOOTSTRAP)]
     return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))

@@ -108,9 +108,7 @@ def fim_sample(
         n_from_prefix = max(0, n_over - len(suffix_ids))
         suffix_ids = suffix_ids[: max(0, len(suffix_ids) - n_over)]
         prefix_ids = prefix_ids[n_from_prefix:]
-    prompt = fim.arrange(
-        prefix_ids, suffix_ids, tokens=FIM_TOKENS, order=order, head_ids=head_ids
-    )
+    prompt = fim.arrange(prefix_ids, suffix_ids, tokens=FIM_TOKENS, order=order, head_ids=head_ids)
     return [*prompt, *middle_ids, FIM_TOKENS.end_of_text_id][:max_tokens]
 
 

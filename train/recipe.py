@@ -162,8 +162,9 @@ def _sources(values: Mapping[str, Any], key: str, path: Path) -> tuple[Source, .
     rows = values.get(key, [])
     if not isinstance(rows, list):
         raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
-    sources = tuple(_build(Source, row, f"[[{key}]] number {i + 1}", path)
-                    for i, row in enumerate(rows))
+    sources = tuple(
+        _build(Source, row, f"[[{key}]] number {i + 1}", path) for i, row in enumerate(rows)
+    )
     origins = [source.origin for source in sources]
     if doubled := {origin for origin in origins if origins.count(origin) > 1}:
         raise RecipeError(f"{path} names {', '.join(sorted(doubled))} twice: keep one")
@@ -179,8 +180,9 @@ def _section(kind: type[T], values: Mapping[str, Any], key: str, path: Path) -> 
 def _build(kind: type[T], values: Mapping[str, Any], where: str, path: Path) -> T:
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     _refuse_unknown(values, known, f"{path} {where}")
-    missing = [name for name, field in known.items()
-               if field.default is MISSING and name not in values]
+    missing = [
+        name for name, field in known.items() if field.default is MISSING and name not in values
+    ]
     if missing:
         raise RecipeError(f"{path} {where} lacks {', '.join(missing)}: add it")
     checked = {}

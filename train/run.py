@@ -16,8 +16,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from runtime.spec import ModelSpec
 from runtime.fim import Order
+from runtime.spec import ModelSpec
 from train.checkpoint import (
     MODEL_FILE,
     export_model,

@@ -34,7 +34,7 @@ def test_from_source_code_to_a_flagged_completion(tmp_path: Path) -> None:
     copied = tmp_path / "copied.py"
     source = (ROOT / "runtime" / "fim.py").read_text(encoding="utf-8")
     copied.write_text(source, encoding="utf-8")
-    line_idx = source.split("\n").index("    PSM = \"psm\"") + 1
+    line_idx = source.split("\n").index('    PSM = "psm"') + 1
     done = starling("complete", f"{copied}:{line_idx}", "--bundle", bundle, "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

@@ -210,6 +210,7 @@ def test_no_source_code_in_any_log(ready) -> None:
     text = f"password = '{secret}'\nx = "
     ready.open(URI, text)
     ready.inline(URI, (1, 4))
+    assert secret in ready.prompt(URI, (1, 4))
     lone_surrogate = {"range": _range((0, 0)), "text": "\ud800" + secret}
     ready.notify(
         "textDocument/didChange",

@@ -13,6 +13,7 @@ import pytest
 
 import starling
 from runtime.errors import BundleError
+from tests import copying_bundle
 from tests.lsp_client import REPOSITORY
 
 
@@ -157,6 +158,32 @@ def test_a_completion_as_text_and_as_json(capsys, source, tiny_gguf) -> None:
     for suggestion in answer["suggestions"]:
         assert suggestion["verdict"] == "unknown" and "index" in suggestion["reason"]
         assert suggestion["timing"]["total_ms"] >= suggestion["timing"]["decode_ms"] > 0
+
+
+def test_a_copy_is_shown_with_package_version_path_and_licence(capsys, tmp_path, tiny_gguf) -> None:
+    bundle = copying_bundle.make(tmp_path / "bundle", tiny_gguf)
+    file = tmp_path / "a.py"
+    file.write_text(copying_bundle.PREFIX + copying_bundle.SUFFIX, "utf-8")
+    line = copying_bundle.PREFIX.count("\n") + 1
+    status, out, err = run(capsys, "complete", f"{file}:{line}", "--bundle", bundle)
+    assert (status, err) == (0, "")
+    assert "match: copy - stands in the training data" in out
+    (source_line,) = [text for text in out.splitlines() if "records/reader.py" in text]
+    assert source_line.split()[:2] == ["records", "1.2.3"] and source_line.endswith("  MIT")
+    status, out, err = run(capsys, "complete", f"{file}:{line}", "--json", "--bundle", bundle)
+    (suggestion,) = json.loads(out)["suggestions"]
+    assert (suggestion["verdict"], suggestion["reason"]) == ("copy", "")
+    (source,) = suggestion["matches"][0]["sources"]
+    assert source["swhid"].startswith("swh:1:cnt:")
+    assert source["lines"][0] <= line <= source["lines"][1]
+    status, out, _ = run(capsys, "doctor", "--bundle", bundle)
+    assert status == 0 and "attribution index: 1 files" in out
+    provenance = bundle / "provenance.bin"
+    data = bytearray(provenance.read_bytes())
+    data[len(data) // 2] ^= 1
+    provenance.write_bytes(data)
+    status, out, _ = run(capsys, "doctor", "--bundle", bundle)
+    assert status == 1 and "BAD attribution index: " in out
 
 
 def test_doctor_finds_nothing_wrong_with_a_good_model(capsys, tiny_gguf) -> None:

@@ -8,58 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from attribution.build import build_index
-from attribution.manifest import ManifestRow, corpus_id_of
-from attribution.swhid import content_swhid
-from lsp_server.context import CursorContext
 from lsp_server.service import CompletionService
 from lsp_server.settings import AttributionMode, Settings
 from runtime.bundle import MODEL_FILE, SPEC_FILE
-from tests import tiny_model
-
-PREFIX = '''\
-import os
-
-
-def read_all_of_the_records(path, limit):
-    """Reads every record of the file and gives them back in the order of the file."""
-    records = []
-    for name in sorted(os.listdir(path)):
-        '''
-SUFFIX = "\n    return records\n"
-ANYTHING = Settings(min_confidence=-100.0, deadline_ms=20_000)
-
-
-def cursor(prefix: str = PREFIX, suffix: str = SUFFIX) -> CursorContext:
-    return CursorContext(
-        uri="file:///a.py", path="a.py", language_id="python", prefix=prefix, suffix=suffix
-    )
-
-
-def row_of(text: str) -> ManifestRow:
-    data = text.encode()
-    return ManifestRow(
-        swhid=content_swhid(data),
-        origin="pypi:records",
-        version="1.2.3",
-        path="records/reader.py",
-        licence="MIT",
-        language="python",
-        n_bytes=len(data),
-        cluster=0,
-    )
-
-
-def make_bundle(directory: Path, text: str) -> Path:
-    """A bundle of the tiny model, with an index of one file."""
-    directory.mkdir()
-    rows = [row_of(text)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_model, "CORPUS_ID", corpus_id_of(rows))
-        spec = tiny_model.write(directory / MODEL_FILE)
-    (directory / SPEC_FILE).write_text(spec.to_json(), "utf-8")
-    assert build_index(directory, [(rows[0], text)]) == spec.corpus_id
-    return directory
+from tests import copying_bundle
+from tests.copying_bundle import ANYTHING, PREFIX, SUFFIX, cursor, written_by
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +26,12 @@ def plain(tiny_gguf):
 
 @pytest.fixture(scope="module")
 def written(plain) -> str:
-    """What the tiny model writes at the cursor. Greedy, so it is always the same."""
-    (suggestion,) = plain.complete(cursor(), threading.Event())
-    assert len(suggestion.text) >= 8, "the tiny model should write something here"
-    return suggestion.text
+    return written_by(plain)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory, written) -> Path:
-    """A bundle whose corpus holds exactly what its model writes."""
-    text = PREFIX + written + SUFFIX
-    return make_bundle(tmp_path_factory.mktemp("bundles") / "copies", text)
+def bundle(tmp_path_factory, tiny_gguf) -> Path:
+    return copying_bundle.make(tmp_path_factory.mktemp("bundles") / "copies", tiny_gguf)
 
 
 @pytest.fixture
@@ -132,7 +80,7 @@ def test_copies_can_be_hidden_and_checking_switched_off(bundle, written, open_se
 
 
 def test_a_foreign_or_damaged_index_gives_unknown(bundle, tmp_path, open_service) -> None:
-    foreign = make_bundle(tmp_path / "foreign", "x = 1\n" * 100)
+    foreign = copying_bundle.make_of(tmp_path / "foreign", "x = 1\n" * 100)
     for path in bundle.iterdir():
         if path.name not in (MODEL_FILE, SPEC_FILE):
             (foreign / path.name).write_bytes(path.read_bytes())

@@ -57,12 +57,16 @@ def test_result_does_not_depend_on_order() -> None:
     base = text_of(rng, 200)
     texts = [base, *(edited(base, rng, 0.02) for _ in range(5)), text_of(rng, 200)]
     signatures = [dedup.signature(text) for text in texts]
-    expected = {frozenset(i for i, c in enumerate(dedup.near_clusters(signatures)) if c == root)
-                for root in set(dedup.near_clusters(signatures))}
+    expected = {
+        frozenset(i for i, c in enumerate(dedup.near_clusters(signatures)) if c == root)
+        for root in set(dedup.near_clusters(signatures))
+    }
     for seed in range(5):
         order = list(range(len(texts)))
         Random(seed).shuffle(order)
         clusters = dedup.near_clusters([signatures[i] for i in order])
-        found = {frozenset(order[i] for i, c in enumerate(clusters) if c == root)
-                 for root in set(clusters)}
+        found = {
+            frozenset(order[i] for i, c in enumerate(clusters) if c == root)
+            for root in set(clusters)
+        }
         assert found == expected

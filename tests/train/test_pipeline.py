@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attribution.manifest import corpus_id_of, read_manifest
-from train.corpus import pipeline
+from train.corpus import pipeline, steps
 from train.corpus.source_file import SourceFile, read_shards
 from train.errors import CorpusError, RecipeError, SourceError
 from train.recipe import load_recipe
@@ -154,7 +154,7 @@ def test_interrupted_run_continues(project: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "_write_project_shards", fail)
+        patched.setattr(steps, "write_project_shards", fail)
         with pytest.raises(OSError, match="No space left"):
             build(project, project / "parts")
     assert not (project / "parts" / "corpus").exists()

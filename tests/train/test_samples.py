@@ -1,7 +1,6 @@
 """Guards what the model is shown: cuts that lose nothing, rows that mix nothing, exact resume."""
 
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -40,9 +39,9 @@ def test_parts_of_a_sample_are_the_text(tokens: tuple[Tokenizer, TokenShard], se
     spelled = spelled.removesuffix(fim.END_OF_TEXT)
     if ids[1] == FIM_TOKENS.suffix_id:
         # SPM leaves no mark between prefix and middle, as when serving.
-        suffix, prefix_and_middle = spelled.removeprefix(
-            fim.FIM_PREFIX + fim.FIM_SUFFIX
-        ).split(fim.FIM_MIDDLE)
+        suffix, prefix_and_middle = spelled.removeprefix(fim.FIM_PREFIX + fim.FIM_SUFFIX).split(
+            fim.FIM_MIDDLE
+        )
         assert prefix_and_middle + suffix == text
     else:
         prefix, rest = spelled.removeprefix(fim.FIM_PREFIX).split(fim.FIM_SUFFIX)

@@ -63,8 +63,10 @@ def is_permissive(expression: str) -> bool:
     if parsed is None:
         return False
     allowed = parsed.subs(
-        {symbol: _spdx.TRUE if str(symbol.key) in PERMISSIVE else _spdx.FALSE
-         for symbol in parsed.symbols}
+        {
+            symbol: _spdx.TRUE if str(symbol.key) in PERMISSIVE else _spdx.FALSE
+            for symbol in parsed.symbols
+        }
     ).simplify()
     return bool(allowed == _spdx.TRUE)
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -73,6 +74,13 @@ def write_shard(path: Path, files: Iterable[SourceFile]) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return n_files
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON to `path`, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def read_shard(path: Path) -> Iterator[SourceFile]:
