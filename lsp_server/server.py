@@ -143,7 +143,9 @@ class StarlingServer(LanguageServer):
             self.window_show_message(
                 types.ShowMessageParams(type=types.MessageType.Warning, message=message)
             )
-        if self._loading is not None and before.bundle_path != settings.bundle_path:
+        if self._loading is None:
+            return  # Before `initialize` is answered only messages to the user may be sent.
+        if before.bundle_path != settings.bundle_path:
             self.start_loading()
         elif before.enabled != settings.enabled:
             self.status.update(state=self.resting_state())

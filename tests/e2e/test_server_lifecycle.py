@@ -167,6 +167,18 @@ def test_a_bad_model_is_a_status_and_not_a_crash(tmp_path, tiny_gguf, kind) -> N
         assert dialogs == []
 
 
+def test_switched_off_from_the_start(tiny_gguf) -> None:
+    with LspClient(bundle=tiny_gguf) as client:
+        client.initialize(settings={**SETTINGS, "enabled": False, "maxTokens": "many"})
+        client.wait_status(lambda status: status["state"] == "off")
+        # The specification allows nothing but messages to the user before the answer.
+        assert [m.get("method") for m in client.messages[:2]] == ["window/showMessage", None]
+        assert "starling.maxTokens" in client.messages[0]["params"]["message"]
+        client.open(URI, CODE)
+        assert client.inline(URI, (2, 4)) == []
+        assert client.shut_down() == 0
+
+
 def test_settings_while_running(ready) -> None:
     ready.open(URI, CODE)
     assert ready.inline(URI, (2, 4))
