@@ -1,7 +1,9 @@
 """Rows for training: samples packed without gaps, each position knowing its sample.
 
-The stream is a pure function of (shard, seed, number of rows drawn): its whole state is a small
-dict, saved with each checkpoint, from which it continues with the same next row.
+Documents are cut into pieces and the pieces shuffled, so that a batch mixes projects: with one
+long file after the other the model hardly learned (train/LOG.md). The stream is a pure function of
+shard, seed and number of rows drawn. Its whole state is a small dict, saved with each checkpoint,
+from which it continues with the same next row.
 """
 
 import queue
@@ -30,6 +32,8 @@ SAMPLE_TOKENS = (256, 512, 4096)
 long ones teach to use a whole window."""
 MIN_SAMPLE_TOKENS = 48
 """Shorter gaps at the end of a row are padded."""
+PIECE_TOKENS = 960
+"""Documents are cut into pieces of this length before shuffling."""
 IGNORED = -100
 """Target of a position that has no loss."""
 
@@ -70,6 +74,7 @@ class RowStream:
             self.epoch, self.position = state["epoch"], state["position"]
             self.offset, self.n_samples = state["offset"], state["n_samples"]
         self._documents_of_origin = _group(shard.origin_of_document)
+        self._pieces = _cut(shard)
         self._order = self._draw_order()
 
     def state(self) -> dict[str, Any]:
@@ -111,20 +116,21 @@ class RowStream:
     def _sample(self, max_tokens: int) -> list[int]:
         rng = Random(f"{self.seed}/{self.n_samples}")
         self.n_samples += 1
-        document_idx = int(self._order[self.position])
-        document = self.shard.document(document_idx)
+        document_idx, piece_start, piece_end = self._pieces[self._order[self.position]].tolist()
         max_tokens = min(max_tokens, rng.choice(SAMPLE_TOKENS))
         head_ids = self._head(document_idx, rng) if max_tokens >= 4 * MIN_SAMPLE_TOKENS else []
         # Parts that are tokenized alone take a few tokens more than the whole.
         n_wanted = max(MIN_SAMPLE_TOKENS // 2, max_tokens - len(head_ids) - 12)
-        piece = document[self.offset : self.offset + n_wanted].tolist()
-        reaches_end = self.offset + len(piece) >= len(document)
-        self._advance(len(piece), len(document))
+        start = piece_start + self.offset
+        end = min(start + n_wanted, piece_end)
+        document = self.shard.document(document_idx)
+        piece = document[start:end].tolist()
+        self._advance(len(piece), piece_end - piece_start)
         if rng.random() < self.fim_rate:
             # A piece may begin or end inside a character; its stray bytes are not text.
             text = decode(self.tokenizer, piece).strip("\ufffd")
             return fim_sample(text, head_ids, self.tokenizer, rng, max_tokens=max_tokens)
-        return plain_sample(piece, head_ids, ends=reaches_end)[:max_tokens]
+        return plain_sample(piece, head_ids, ends=end == len(document))[:max_tokens]
 
     def _head(self, document_idx: int, rng: Random) -> list[int]:
         if rng.random() >= PATH_HEAD_SHARE:
@@ -147,9 +153,9 @@ class RowStream:
         head = encode(self.tokenizer, fim.file_head(self.shard.paths[document_idx]))
         return [FIM_TOKENS.file_sep_id, *head]
 
-    def _advance(self, n_taken: int, n_document: int) -> None:
+    def _advance(self, n_taken: int, n_piece: int) -> None:
         self.offset += n_taken
-        if self.offset < n_document:
+        if self.offset < n_piece:
             return
         self.offset = 0
         self.position += 1
@@ -159,7 +165,7 @@ class RowStream:
             self._order = self._draw_order()
 
     def _draw_order(self) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.shard.n_documents)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(len(self._pieces))
 
 
 def prefetched(batches: Iterator[Batch], n_ahead: int = 4) -> Iterator[Batch]:
@@ -194,6 +200,17 @@ def prefetched(batches: Iterator[Batch], n_ahead: int = 4) -> Iterator[Batch]:
             yield item
     finally:
         closed.set()
+
+
+def _cut(shard: TokenShard) -> NDArray[np.int64]:
+    """Rows of (document, first token, end) that cover each document once; shape (n_pieces, 3)."""
+    lengths = np.diff(shard.offsets.astype(np.int64))
+    rows = [
+        (document_idx, start, min(start + PIECE_TOKENS, int(length)))
+        for document_idx, length in enumerate(lengths)
+        for start in range(0, int(length), PIECE_TOKENS)
+    ]
+    return np.array(rows, np.int64)
 
 
 def _group(origin_of_document: NDArray[np.uint32]) -> list[NDArray[np.int64]]:

@@ -28,6 +28,7 @@ def metadata(**fields: str) -> Message:
     [
         ("MIT", True),
         ("Apache-2.0 OR BSD-3-Clause", True),
+        ("Apache-2.0 WITH LLVM-exception", False),
         ("MIT OR GPL-3.0-only", True),
         ("MIT AND GPL-3.0-only", False),
         ("LGPL-2.1-or-later", False),
@@ -61,6 +62,15 @@ def test_metadata_is_read(message: Message, stated: set[str]) -> None:
         ("GPL-3.0-only", metadata(License_Expression="GPL-3.0-only"), "not on the list"),
         ("MIT", metadata(), "states no licence"),
         ("MIT", metadata(License_Expression="LGPL-3.0-only"), "correct the recipe"),
+        ("MIT", metadata(License_Expression="MIT AND GPL-3.0-only"), "correct the recipe"),
+        (
+            "MIT",
+            metadata(
+                License="MIT",
+                Classifier="License :: OSI Approved :: GNU General Public License v3 (GPLv3)",
+            ),
+            "GNU General Public",
+        ),
         ("My-Own", metadata(License="MIT"), "not an SPDX"),
     ],
 )
@@ -82,6 +92,7 @@ def test_language_by_name(path: str, language: str | None) -> None:
     [
         ("pip/_vendor/requests/api.py", False),
         ("sklearn/externals/six.py", False),
+        ("mypy/typeshed/stdlib/os.pyi", False),
         ("a/third_party/b.py", False),
         ("vendor.py", True),
         ("shop/vendors/models.py", True),
@@ -105,6 +116,8 @@ def test_vendored_copies_are_dropped(path: str, keep: bool) -> None:
         ("# GNU General Public License v3\n" + CODE, "copyleft header"),
         ("# SPDX-License-Identifier: LGPL-2.1-only\n" + CODE, "copyleft header"),
         ("# SPDX-License-Identifier: MIT\n" + CODE, ""),
+        ("# Licensed under the GPLv3\n" + CODE, "copyleft header"),
+        ("# License: LGPL v2.1\n" + CODE, "copyleft header"),
         ("x\n" * 100_001, "too many lines"),
     ],
 )
@@ -121,14 +134,26 @@ def test_quality_filters_give_their_reason(text: str, reason: str) -> None:
         ("me@mail.example.org", "me@mail.example.org"),
         ("@decorator\ndef f(): ...", "@decorator\ndef f(): ..."),
         ("a @ b.T", "a @ b.T"),
+        ("y = x@self.weight", "y = x@self.weight"),
+        ("# Jane <jane@corp.co.uk>", f"# Jane <{EMAIL}>"),
+        ("SECRET_KEY = b'q9X2mV7bT4kL8wZ1cR5yN3pD'", f"SECRET_KEY = b'{KEY}'"),
+        ("api_key: str = 'q9X2mV7bT4kL8wZ1cR5yN3pD'", f"api_key: str = '{KEY}'"),
+        ("secret_key = '" + "0123456789abcdef" * 2 + "'", f"secret_key = '{KEY}'"),
+        ("t = 'hf_" + "aB3d" * 9 + "'", f"t = '{KEY}'"),
         ("key = 'AKIAIOSFODNN7EXAMPLQ'", f"key = '{KEY}'"),
         ("t = 'ghp_" + "a1B2" * 9 + "'", f"t = '{KEY}'"),
         ("api_key = 'q9X2mV7bT4kL8wZ1cR5yN3pD'", f"api_key = '{KEY}'"),
         ("token = 'the_name_of_the_token_field'", "token = 'the_name_of_the_token_field'"),
         ("sha = 'd41d8cd98f00b204e9800998ecf8427e'", "sha = 'd41d8cd98f00b204e9800998ecf8427e'"),
         (
-            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----\n"
+            + "MIIEabc+/" * 9
+            + "\n-----END RSA PRIVATE KEY-----",
             KEY,
+        ),
+        (
+            "A = '-----BEGIN PRIVATE KEY-----'\nB = '-----END PRIVATE KEY-----'",
+            "A = '-----BEGIN PRIVATE KEY-----'\nB = '-----END PRIVATE KEY-----'",
         ),
         ("version = '1.2.3'", "version = '1.2.3'"),
     ],

@@ -5,6 +5,7 @@ A failure would show as duplicates in the corpus, or as unrelated short files th
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from train.corpus import dedup
@@ -70,3 +71,13 @@ def test_result_does_not_depend_on_order() -> None:
             for root in set(clusters)
         }
         assert found == expected
+
+
+def test_a_stranger_in_the_bucket_does_not_hide_a_pair() -> None:
+    """All share a band; only the last two are alike (the first is nobody's duplicate)."""
+    rng = np.random.default_rng(1)
+    first, second = (rng.integers(0, 1 << 32, dedup.N_PERMUTATIONS, np.uint64) for _ in range(2))
+    first[: dedup.N_BAND_ROWS] = second[: dedup.N_BAND_ROWS]
+    third = second.copy()
+    third[-20:] += 1
+    assert dedup.near_clusters([first, second, third]) == [0, 1, 1]

@@ -1,5 +1,5 @@
-"""Guards the corpus pipeline as a whole: every drop has its reason, held-out code stays unseen,
-and the result is the same bytes whatever the workers, after a second run, and after an interruption.
+"""Guards the corpus pipeline as a whole: every drop has its reason, held-out code stays unseen, and
+the result is the same bytes whatever the workers, when run again, and after an interruption.
 """
 
 import json

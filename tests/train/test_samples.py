@@ -1,6 +1,8 @@
 """Guards what the model is shown: cuts that lose nothing, rows that mix nothing, exact resume."""
 
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,8 +14,8 @@ from tests.train import tiny_corpus
 from train import fim_transform
 from train.dataloader import IGNORED, RowStream, prefetched
 from train.fim_transform import FIM_TOKENS
-from train.shards import TokenShard
-from train.tokenizer import decode, encode
+from train.shards import TokenShard, write_tokens
+from train.tokenizer import encode, train_tokenizer
 
 ROW_TOKENS = 257
 
@@ -93,16 +95,40 @@ def test_share_of_fim_samples_is_the_rate(tokens: tuple[Tokenizer, TokenShard]) 
     assert 0.42 < spm / n_fim < 0.58
 
 
-def test_every_document_is_seen_once_an_epoch(tokens: tuple[Tokenizer, TokenShard]) -> None:
-    tokenizer, shard = tokens
+def test_an_epoch_is_the_corpus_once(tokens: tuple[Tokenizer, TokenShard]) -> None:
+    """Without FIM every token of every document comes exactly once, and ends are marked."""
+    _, shard = tokens
     rows = stream(tokens, fim_rate=0.0)
-    seen = 0
-    for batch in rows.batches(1):
-        if rows.epoch:
-            break
-        text = decode(tokenizer, batch.inputs_BT[0].tolist())
-        seen += text.count(fim.END_OF_TEXT)
-    assert seen >= shard.n_documents - 2
+    n_ends, n_pieces, seen = 0, 0, []
+    while rows.epoch == 0:
+        ids = rows._sample(4 * ROW_TOKENS)
+        n_pieces += 1
+        n_ends += ids[-1] == FIM_TOKENS.end_of_text_id
+        text = [token for token in ids if token >= len(fim.SPECIAL_TOKENS)]
+        seen.append(len(text))
+    assert n_ends == shard.n_documents
+    # Heads repeat paths and pieces of other files, so there is more than the corpus, never less.
+    assert sum(seen) >= len(shard.tokens_N)
+
+
+def test_a_batch_mixes_projects(tmp_path: Path) -> None:
+    """One long file must not fill batch after batch (it did, and the model hardly learned)."""
+    text = "\n".join(f"value_{i} = {i} + other[{i * 7}]" for i in range(3000))
+    long_files = [
+        replace(file, text=text.replace("value", f"v{i}"), origin=f"pypi:p{i}")
+        for i, file in enumerate(tiny_corpus.files(6))
+    ]
+    tokenizer = train_tokenizer([file.text for file in long_files], 280)
+    shard = write_tokens(
+        tmp_path / "t.bin", long_files, tokenizer, tokenizer_sha256="", corpus_id=""
+    )
+    rows = stream((tokenizer, shard), row_tokens=512)
+    documents = []
+    for _ in range(40):
+        documents.append(int(rows._pieces[rows._order[rows.position]][0]))
+        rows._row()
+    changes = sum(a != b for a, b in zip(documents, documents[1:], strict=False))
+    assert changes > 10 and len(set(documents)) == 6
 
 
 def test_stream_continues_from_any_state(tokens: tuple[Tokenizer, TokenShard]) -> None:

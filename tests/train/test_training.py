@@ -1,4 +1,4 @@
-"""Guards model, loss, schedule and the loop: isolation of samples, exact gradients, exact resume."""
+"""Guards model, loss, schedule and loop: samples apart, exact gradients, exact resume."""
 
 import json
 import os

@@ -56,10 +56,16 @@ def near_clusters(signatures: Sequence[NDArray[np.uint64]]) -> list[int]:
         for idx, values in enumerate(signatures):
             buckets[values[rows].tobytes()].append(idx)
         for members in buckets.values():
-            for idx in members[1:]:
-                first, other = sorted((find(members[0]), find(idx)))
-                if first != other and _alike(signatures[members[0]], signatures[idx]):
+            # One of each group of alike members stands for it, so that a bucket of thousands of
+            # equal files costs one comparison for each file.
+            leaders: list[int] = []
+            for idx in members:
+                alike = [lead for lead in leaders if _alike(signatures[lead], signatures[idx])]
+                for lead in alike:
+                    first, other = sorted((find(lead), find(idx)))
                     parents[other] = first
+                if not alike:
+                    leaders.append(idx)
     return [find(idx) for idx in range(len(signatures))]
 
 

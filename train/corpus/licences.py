@@ -54,7 +54,8 @@ def licences_of(expression: str) -> frozenset[str]:
         ) from error
     if parsed is None:
         return frozenset()
-    return frozenset(str(symbol.key) for symbol in parsed.symbols)
+    # A licence with an exception is one symbol, e.g. "Apache-2.0 WITH LLVM-exception".
+    return frozenset(symbol.render() for symbol in parsed.symbols)
 
 
 def is_permissive(expression: str) -> bool:
@@ -64,7 +65,7 @@ def is_permissive(expression: str) -> bool:
         return False
     allowed = parsed.subs(
         {
-            symbol: _spdx.TRUE if str(symbol.key) in PERMISSIVE else _spdx.FALSE
+            symbol: _spdx.TRUE if symbol.render() in PERMISSIVE else _spdx.FALSE
             for symbol in parsed.symbols
         }
     ).simplify()
@@ -74,23 +75,29 @@ def is_permissive(expression: str) -> bool:
 def stated_licences(metadata: Message) -> frozenset[str]:
     """SPDX ids that a distribution's metadata states; empty when it states none that we know.
 
-    Evidence in this order: License-Expression, a License field of a few words, classifiers.
+    Evidence: License-Expression alone if there is one, else a License field of a few words and the
+    classifiers. A classifier that is not known here stands for itself, so that it is never mistaken
+    for permission.
     """
     if expression := metadata.get("License-Expression"):
         return licences_of(expression)
+    stated: set[str] = set()
     text = " ".join((metadata.get("License") or "").split())
     if known := _FREE_TEXT.get(text.lower()):
-        return known
-    if text and len(text) < 80:
+        stated |= known
+    elif text and len(text) < 80:
         try:
-            return licences_of(text)
+            stated |= licences_of(text)
         except LicenceRefused:
             pass
     prefix = "License :: OSI Approved :: "
-    stated: set[str] = set()
     for classifier in metadata.get_all("Classifier", []):
         if classifier.startswith(prefix):
-            stated |= _CLASSIFIERS.get(classifier.removeprefix(prefix), {classifier})
+            name = classifier.removeprefix(prefix)
+            known = _CLASSIFIERS.get(name, frozenset({name}))
+            # The general "BSD License" says no more than the exact id that stands already.
+            if not (stated & known):
+                stated |= known
     return frozenset(stated)
 
 
@@ -108,8 +115,12 @@ def check_distribution(name: str, declared: str, metadata: Message) -> None:
             f"the metadata of {name} states no licence that is known here: remove it from the "
             "recipe, or use a version whose metadata has a licence"
         )
-    if not declared_ids <= stated:
+    expression = metadata.get("License-Expression")
+    agrees = declared_ids <= stated and (
+        is_permissive(expression) if expression else stated <= PERMISSIVE
+    )
+    if not agrees:
         raise LicenceRefused(
             f"the recipe says that {name} is under {declared}, its metadata says "
-            f"{' / '.join(sorted(stated))}: correct the recipe"
+            f"{expression or ' / '.join(sorted(stated))}: correct the recipe, or remove it"
         )

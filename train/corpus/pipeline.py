@@ -122,6 +122,8 @@ def build_corpus(recipe: Recipe, out: Path, *, n_workers: int, say: Callable[[st
         logging_dir=str(stages / "log-dedup"),
     )
     deduplicated.run()
+    # Without its summary a run has no corpus, so nothing is taken from a half-published one.
+    paths.summary.unlink(missing_ok=True)
     for target in (paths.corpus, paths.held_out):
         _publish(stages / target.name, target)
     corpus_id = build_index(paths.index, _documents(paths.corpus))
@@ -219,17 +221,17 @@ def _digest(recipe: Recipe, fetched: Sequence[Path]) -> str:
         "sources": [asdict(source) for source in recipe.sources],
         "held_out": [asdict(source) for source in recipe.held_out],
         "folders": [
-            [str(file), file.stat().st_mtime_ns, file.stat().st_size]
+            [file.path, hashlib.sha256(file.data).hexdigest()]
             for folder in fetched
             if folder.is_dir()
-            for file in sorted(folder.rglob("*.py"))
+            for file in sources.iter_files(folder)
         ],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Copy a finished stage folder to its public name, replacing an older one at once."""
+    """Copy a finished stage folder to its public name in place of an older one."""
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(made, temporary)

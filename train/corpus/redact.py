@@ -13,8 +13,12 @@ from collections.abc import Callable
 
 EMAIL, KEY = "<EMAIL>", "<KEY>"
 
+# The top-level domain is one of the common ones: `x@self.weight` is a product, not an address.
 _EMAIL = re.compile(
-    r"(?<![\w.+/-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w@/(])"
+    r"(?<![\w.+/-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+"
+    r"(?:[a-z]{2}|com|org|net|edu|gov|mil|info|biz|dev|app|tech|cloud|online|xyz|email|name|pro)"
+    r"(?![\w@/(.-])",
+    re.IGNORECASE,
 )
 # Addresses that are documentation by decree (RFC 2606) or by convention, not persons.
 _EMAIL_EXAMPLE = re.compile(
@@ -28,7 +32,8 @@ _PROVIDER_KEYS = re.compile(
     r"|\bgithub_pat_[A-Za-z0-9_]{60,}\b"
     r"|\bglpat-[A-Za-z0-9_-]{20,}\b"
     r"|\bxox[abprs]-[A-Za-z0-9-]{20,}\b"
-    r"|\bsk_live_[A-Za-z0-9]{20,}\b"
+    r"|\bsk_(?:live|test)_[A-Za-z0-9]{20,}\b"
+    r"|\bhf_[A-Za-z0-9]{34,}\b"
     r"|\bsk-[A-Za-z0-9_-]{32,}\b"
     r"|\bAIza[0-9A-Za-z_-]{35}\b"
     r"|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b"
@@ -37,22 +42,24 @@ _PROVIDER_KEYS = re.compile(
 )
 _PROVIDER_MARKS = (
     "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox",
-    "sk_live_", "sk-", "AIza", "SG.", "npm_", "eyJ",
+    "sk_live_", "sk_test_", "sk-", "hf_", "AIza", "SG.", "npm_", "eyJ",
 )  # fmt: skip
+# Between the markers only what a key is made of, so that code that names both markers stays whole.
 _PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY"
-    r"(?: BLOCK)?-----",
-    re.DOTALL,
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:[A-Za-z0-9+/=\s]|\\[nr]|[A-Z][\w-]*: [^\n]*\n|[\"'] *\n *[bru]?[\"']){32,}"
+    r"(?:-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----)?"
 )
 _ASSIGNED = re.compile(
     r"(?:secret|token|passw(?:or)?d|api_?key|access_?key|auth_?key|private_?key)\w*"
-    r"[\"']?\s*[:=]\s*[\"']([A-Za-z0-9+/=_-]{20,128})[\"']",
+    r"[\"']?\s*(?::\s*\w+\s*)?[:=]\s*b?[\"']([^\s\"'\\]{20,128})[\"']",
     re.IGNORECASE,
 )
 _ASSIGNED_MARKS = ("secret", "token", "passw", "key")
+_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 MIN_SECRET_ENTROPY_BITS = 3.8
-"""Shannon entropy per character; hexadecimal keys reach 3.6-4.0, random base64 over 4.5, English
-words and snake_case names stay below 3.7."""
+"""Shannon entropy per character: random base64 of 20 or more reaches 4, words and snake_case names
+stay below 3.7. Hexadecimal cannot pass 4 and is told by its alphabet."""
 
 
 def redact(text: str) -> tuple[str, int]:
@@ -96,6 +103,8 @@ def _replace(
 def _looks_random(value: str) -> bool:
     if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
         return False
+    if _HEX.fullmatch(value):
+        return True
     counts = Counter(value)
     entropy_bits = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
     return entropy_bits >= MIN_SECRET_ENTROPY_BITS

@@ -4,7 +4,6 @@ A shard is zstd-compressed JSON lines, written to a temporary name and renamed w
 """
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -86,10 +85,13 @@ def write_json(path: Path, value: Any) -> None:
 def read_shard(path: Path) -> Iterator[SourceFile]:
     """The files of one shard; raises CorpusError when it is damaged."""
     try:
-        with path.open("rb") as raw:
-            reader = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8")
-            for line in reader:
-                yield SourceFile(**json.loads(line))
+        # `decompressobj` knows whether the frame is whole; a stream reader ends early in silence.
+        unpacker = zstandard.ZstdDecompressor().decompressobj()
+        text = unpacker.decompress(path.read_bytes()).decode("utf-8")
+        if not unpacker.eof:
+            raise ValueError("it is cut off")
+        for line in text.split("\n")[:-1]:
+            yield SourceFile(**json.loads(line))
     except (OSError, zstandard.ZstdError, ValueError, TypeError) as error:
         raise CorpusError(
             f"the shard {path} cannot be read ({error}): make the corpus again"

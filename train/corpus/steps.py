@@ -116,7 +116,7 @@ class Judge(_Step):
         """Documents that every text filter keeps."""
         for document in data:
             verdict = filters.first_drop(document.text)
-            self.ledger.count(self.name, len(document.text), verdict.reason)
+            self.ledger.count(self.name, len(document.text.encode()), verdict.reason)
             if verdict.keep:
                 yield document
 
@@ -130,7 +130,7 @@ class Redact(_Step):
         """The same documents, with replacements counted as reasons of no drop."""
         for document in data:
             document.text, n_replaced = redact(document.text)
-            self.ledger.count(self.name, len(document.text))
+            self.ledger.count(self.name, len(document.text.encode()))
             self.ledger.note(self.name, "replaced, not dropped", n_replaced)
             yield document
 
