@@ -1,15 +1,17 @@
 """Checkpoints of a run and the exported checkpoint, all of them safetensors and JSON.
 
-A run's checkpoint `step-00000123/` holds model and optimizer tensors and `state.json` (step,
-seconds, data position, what it belongs to). It is written to a temporary folder and renamed, so a
-kill at any byte leaves the one before. The exported checkpoint is in the layout of Hugging Face
-plus `spec.json`, and carries the attribution index that belongs to the weights.
+A run's checkpoint `step-00000123/` holds model and optimizer tensors, `spec.json` (what the model
+is) and `state.json` (step, seconds, data position, what the run belongs to). It is written to a
+temporary folder and renamed, so a kill at any byte leaves the one before. The exported checkpoint
+is in the layout of Hugging Face plus `spec.json`, and carries the attribution index that belongs to
+the weights.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from runtime.bundle import SPEC_FILE
+from runtime.errors import BundleError
+from runtime.spec import ModelSpec
 from train.errors import CheckpointError
 
-MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
+MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+STATE_FILE = "state.json"
 KEPT_CHECKPOINTS = 2
 
 
@@ -44,22 +50,34 @@ def save_checkpoint(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     state: RunState,
+    spec: ModelSpec,
 ) -> Path:
     """Write a checkpoint into the run's `directory`, then drop the oldest beyond two."""
     target = directory / f"step-{state.step:08d}"
-    temporary = directory / (target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(_model_tensors(model), temporary / MODEL_FILE)
-    save_file(_optimizer_tensors(model, optimizers), temporary / OPTIMIZER_FILE)
-    (temporary / STATE_FILE).write_text(json.dumps(asdict(state)), encoding="utf-8")
-    for file in temporary.iterdir():
-        _sync(file)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    with whole_folder(target) as making:
+        _save(_model_tensors(model), making / MODEL_FILE)
+        _save(_optimizer_tensors(model, optimizers), making / OPTIMIZER_FILE)
+        (making / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        (making / STATE_FILE).write_text(json.dumps(asdict(state)), encoding="utf-8")
     for old in finished_checkpoints(directory)[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
     return target
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `target` when the block ends well, and is gone otherwise."""
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def finished_checkpoints(directory: Path) -> list[Path]:
@@ -69,48 +87,64 @@ def finished_checkpoints(directory: Path) -> list[Path]:
     )
 
 
-def load_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    identity: Mapping[str, Any],
-) -> RunState:
-    """Put a checkpoint's tensors into model and optimizers; raises CheckpointError."""
+def load_state(path: Path, identity: Mapping[str, Any]) -> tuple[RunState, ModelSpec]:
+    """State and spec of a checkpoint; raises CheckpointError unless it is of this `identity`."""
     try:
         state = RunState(**json.loads((path / STATE_FILE).read_text(encoding="utf-8")))
-        model_tensors = load_file(path / MODEL_FILE)
-        optimizer_tensors = load_file(path / OPTIMIZER_FILE)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is damaged ({error}): delete it, the one before is whole"
-        ) from error
+        spec = ModelSpec.from_json((path / SPEC_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, BundleError) as error:
+        raise _damaged(path, error) from error
     for key, value in identity.items():
         if state.identity.get(key) != value:
             raise CheckpointError(
                 f"the checkpoint {path} was made with another {key}: use another --out, or delete "
                 "the folder to start anew"
             )
-    load_model_tensors(model, model_tensors, path)
-    _load_optimizer_tensors(model, optimizers, optimizer_tensors)
-    return state
+    return state, spec
 
 
-def load_model_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Copy tensors by name into `model`; raises CheckpointError unless all fit."""
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer] = ()
+) -> None:
+    """Put a checkpoint's tensors into model and optimizers; raises CheckpointError."""
+    try:
+        model_tensors = load_file(path / MODEL_FILE)
+        optimizer_tensors = load_file(path / OPTIMIZER_FILE) if optimizers else {}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
     own = _model_tensors(model)
-    if own.keys() != tensors.keys() or any(own[k].shape != tensors[k].shape for k in own):
+    if own.keys() != model_tensors.keys() or any(
+        own[name].shape != model_tensors[name].shape for name in own
+    ):
         raise CheckpointError(f"{path} holds another architecture than the recipe: use its recipe")
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(model_tensors[name])
+    _load_optimizer_tensors(model, optimizers, optimizer_tensors)
 
 
 def export_model(directory: Path, model: nn.Module, config: Any) -> None:
     """config.json and model.safetensors in the layout of Hugging Face."""
-    directory.mkdir(parents=True, exist_ok=True)
-    save_file(_model_tensors(model), directory / MODEL_FILE, metadata={"format": "pt"})
+    _save(_model_tensors(model), directory / MODEL_FILE)
     config.architectures = ["Qwen3ForCausalLM"]
     config.save_pretrained(directory)
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # Safetensors hides the system's error in its text.
+        raise CheckpointError(
+            f"{path} cannot be written ({error}): free space on that disk, the last checkpoint is "
+            "whole"
+        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} is damaged ({error}): delete it, the one before is whole"
+    )
 
 
 def _model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ It knows models, optimizers and checkpoints by their own modules and holds only 
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,19 @@ from train.checkpoint import (
     RunState,
     finished_checkpoints,
     load_checkpoint,
+    load_state,
     save_checkpoint,
 )
 from train.dataloader import Batch, RowStream, prefetched
 from train.errors import TrainError
-from train.model import build_model, compile_hot_path, hidden_states, mean_loss, n_params
+from train.model import (
+    build_model,
+    compile_hot_path,
+    hidden_states,
+    mean_loss,
+    model_spec,
+    n_params,
+)
 from train.optim import build_optimizers, schedule_factor, set_learning_rates
 from train.recipe import Recipe
 from train.shards import TokenShard
@@ -36,23 +44,27 @@ def fit(
     tokenizer: Tokenizer,
     out: Path,
     *,
+    languages: Sequence[str],
     minutes: float | None,
     say: Callable[[str], None],
     stop_after_steps: int | None = None,
 ) -> Path:
     """Train to the end of the schedule, or continue a run in `out`; gives the last checkpoint.
 
-    `minutes` of training time, over all sittings, may end the schedule before `n_steps`;
-    `stop_after_steps` ends this sitting early, with a checkpoint, as a kill would without.
+    `languages` of the corpus go into the model's spec. `minutes` of training time, over all
+    sittings, may end the schedule before `n_steps`; `stop_after_steps` ends this sitting early,
+    with a checkpoint, as a kill would without.
     """
     config = recipe.fit
     model = build_model(recipe.model, shard.vocab_size, seed=config.seed)
     optimizers = build_optimizers(model, config)
-    identity = _identity(recipe, shard)
+    identity = run_identity(recipe, shard)
     out.mkdir(parents=True, exist_ok=True)
+    spec = model_spec(recipe, model, shard, languages)
     state = RunState(step=0, elapsed_seconds=0.0, data={}, identity=identity)
     if checkpoints := finished_checkpoints(out):
-        state = load_checkpoint(checkpoints[-1], model, optimizers, identity)
+        state, spec = load_state(checkpoints[-1], identity)
+        load_checkpoint(checkpoints[-1], model, optimizers)
         say(f"continuing from {checkpoints[-1].name}")
     stream = RowStream(
         shard,
@@ -80,7 +92,7 @@ def fit(
         done = progress >= 1.0 or sitting_steps == stop_after_steps
         if done or time.monotonic() - saved_at > config.checkpoint_seconds:
             if sitting_steps:
-                path = save_checkpoint(out, model, optimizers, state)
+                path = save_checkpoint(out, model, optimizers, state, spec)
             saved_at = time.monotonic()
         if done:
             break
@@ -186,7 +198,8 @@ def _step(
     return loss.item()
 
 
-def _identity(recipe: Recipe, shard: TokenShard) -> dict[str, Any]:
+def run_identity(recipe: Recipe, shard: TokenShard) -> dict[str, Any]:
+    """What must stay the same for a run to continue, and for its weights to be exported."""
     fit_config = asdict(recipe.fit)
     # These change how long and how fast a run is, not what the next step computes.
     for free in ("n_steps", "checkpoint_seconds", "compile"):

@@ -3,6 +3,9 @@
 Shapes: B rows, T positions, N = B*T, D width, V vocabulary. Only this file imports transformers.
 """
 
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +13,10 @@ from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from runtime import fim
-from train.recipe import ModelConfig
+from runtime.fim import Order
+from runtime.spec import ModelSpec
+from train.recipe import ModelConfig, Recipe
+from train.shards import TokenShard
 
 ARCHITECTURE = "qwen3"
 N_KV_HEADS = 1
@@ -55,6 +61,34 @@ def build_model(config: ModelConfig, vocab_size: int, *, seed: int) -> Qwen3ForC
 def n_params(model: nn.Module) -> int:
     """Weights, tied ones counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def model_spec(
+    recipe: Recipe, model: nn.Module, shard: TokenShard, languages: Sequence[str]
+) -> ModelSpec:
+    """What this model is, for everyone who meets its weights."""
+    config = recipe.model
+    return ModelSpec(
+        name=config.name,
+        architecture=ARCHITECTURE,
+        n_params=n_params(model),
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        d_ff=config.d_ff,
+        n_heads=config.n_heads,
+        n_kv_heads=N_KV_HEADS,
+        head_dim=config.head_dim,
+        vocab_size=shard.vocab_size,
+        context_tokens=config.context_tokens,
+        rope_theta=config.rope_theta,
+        norm_eps=NORM_EPS,
+        fim_order=Order.SPM,
+        languages=tuple(languages),
+        tokenizer_sha256=shard.tokenizer_sha256,
+        corpus_id=shard.corpus_id,
+        recipe=recipe.name,
+        code_commit=_code_commit(),
+    )
 
 
 def hidden_states(model: Qwen3ForCausalLM, inputs_BT: Tensor, sample_BT: Tensor) -> Tensor:
@@ -131,3 +165,16 @@ def compile_hot_path() -> None:
     """Let torch.compile fuse the element-wise part of the loss."""
     global _chunk
     _chunk = torch.compile(_chunk, dynamic=False)
+
+
+def _code_commit() -> str:
+    """Commit of this source tree; ``unknown`` in an installed copy, ``...-dirty`` with edits."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return finished.stdout.strip() if finished.returncode == 0 else "unknown"

@@ -5,32 +5,33 @@
     RUN/fit/step-*                               `fit_model`
     RUN/checkpoint                               `export`
 
-A step whose result is there is not repeated, except `fit`, which continues.
+Each step checks that what it reads belongs together. `corpus` takes up finished stages again, and
+`fit` continues a run; the others are quick and start over.
 """
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
-from runtime.fim import Order
-from runtime.spec import ModelSpec
+from runtime.bundle import SPEC_FILE
 from train.checkpoint import (
-    MODEL_FILE,
     export_model,
     finished_checkpoints,
-    load_model_tensors,
+    load_checkpoint,
+    load_state,
+    whole_folder,
 )
 from train.corpus.pipeline import CORPUS_SUMMARY, CorpusPaths, build_corpus
 from train.corpus.source_file import read_shards
 from train.errors import CheckpointError, CorpusError
-from train.fit import fit
-from train.model import ARCHITECTURE, N_KV_HEADS, NORM_EPS, build_model, n_params
+from train.fit import fit, run_identity
+from train.model import build_model
 from train.recipe import Recipe
-from train.shards import open_tokens, write_tokens
+from train.shards import TokenShard, open_tokens, write_tokens
 from train.tokenizer import load_tokenizer, save_tokenizer, sha256_of, train_tokenizer
 
 Say = Callable[[str], None]
@@ -66,71 +67,62 @@ def make_tokens(recipe: Recipe, run: Path, *, say: Say) -> None:
 
 def fit_model(recipe: Recipe, run: Path, *, minutes: float | None, say: Say) -> None:
     """Train, or continue."""
-    tokenizer = load_tokenizer(run / "tokenizer" / "tokenizer.json")
-    shard = open_tokens(run / "tokenizer" / "tokens.bin")
-    if shard.corpus_id != corpus_id_of_run(run):
-        raise CorpusError(
-            f"the tokens in {run} are of another corpus: run `starling train tokenizer` again"
-        )
-    fit(recipe, shard, tokenizer, run / "fit", minutes=minutes, say=say)
+    tokenizer, shard = _tokens_of_run(run)
+    languages = _summary(run)["languages"]
+    fit(recipe, shard, tokenizer, run / "fit", languages=languages, minutes=minutes, say=say)
 
 
 def export(recipe: Recipe, run: Path, *, say: Say) -> Path:
-    """The exported checkpoint of the newest finished checkpoint, with its index."""
+    """The newest finished checkpoint as `quantize` reads it, with the index of its corpus."""
     checkpoints = finished_checkpoints(run / "fit")
     if not checkpoints:
         raise CheckpointError(f"{run} has no checkpoint yet: run `starling train fit` first")
-    tokenizer_path = run / "tokenizer" / "tokenizer.json"
-    vocab_size = load_tokenizer(tokenizer_path).get_vocab_size()
-    model = build_model(recipe.model, vocab_size, seed=recipe.fit.seed)
-    load_model_tensors(model, load_file(checkpoints[-1] / MODEL_FILE), checkpoints[-1])
-    summary = json.loads((run / CORPUS_SUMMARY).read_text(encoding="utf-8"))
-    spec = ModelSpec(
-        name=recipe.model.name,
-        architecture=ARCHITECTURE,
-        n_params=n_params(model),
-        n_layers=recipe.model.n_layers,
-        d_model=recipe.model.d_model,
-        d_ff=recipe.model.d_ff,
-        n_heads=recipe.model.n_heads,
-        n_kv_heads=N_KV_HEADS,
-        head_dim=recipe.model.head_dim,
-        vocab_size=vocab_size,
-        context_tokens=recipe.model.context_tokens,
-        rope_theta=recipe.model.rope_theta,
-        norm_eps=NORM_EPS,
-        fim_order=Order.SPM,
-        languages=tuple(summary["languages"]),
-        tokenizer_sha256=sha256_of(tokenizer_path),
-        corpus_id=summary["corpus_id"],
-        recipe=recipe.name,
-        code_commit=_code_commit(),
-    )
-    target = run / "checkpoint"
-    temporary = run / "checkpoint.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    export_model(temporary, model, model.config)
-    (temporary / "spec.json").write_text(spec.to_json(), encoding="utf-8")
-    shutil.copy2(tokenizer_path, temporary)
+    _, shard = _tokens_of_run(run)
+    _, spec = load_state(checkpoints[-1], run_identity(recipe, shard))
+    model = build_model(recipe.model, shard.vocab_size, seed=recipe.fit.seed)
+    load_checkpoint(checkpoints[-1], model)
     paths = CorpusPaths(root=run)
-    for file in (paths.summary, paths.notices, recipe.path, *paths.index.iterdir()):
-        shutil.copy2(file, temporary)
-    _write_held_out_text(run, temporary / "held_out.txt")
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    target = run / "checkpoint"
+    with whole_folder(target) as making:
+        export_model(making, model, model.config)
+        (making / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        tokenizer_path = run / "tokenizer" / "tokenizer.json"
+        for file in (tokenizer_path, paths.summary, paths.notices, *paths.index.iterdir()):
+            shutil.copy2(file, making)
+        _write_held_out_text(run, making / "held_out.txt")
     say(f"exported {checkpoints[-1].name} to {target}")
     return target
 
 
 def corpus_id_of_run(run: Path) -> str:
     """corpus_id of the run's corpus; raises CorpusError when there is none."""
+    return str(_summary(run)["corpus_id"])
+
+
+def _summary(run: Path) -> dict[str, Any]:
     try:
-        summary = json.loads((run / CORPUS_SUMMARY).read_text(encoding="utf-8"))
-        return str(summary["corpus_id"])
-    except (OSError, ValueError, KeyError) as error:
+        summary: dict[str, Any] = json.loads((run / CORPUS_SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CorpusError(
             f"{run} has no finished corpus ({error}): run `starling train corpus` first"
         ) from error
+    return summary
+
+
+def _tokens_of_run(run: Path) -> tuple[Tokenizer, TokenShard]:
+    """Tokenizer and shard, checked to be of one another and of the run's corpus."""
+    tokenizer_path = run / "tokenizer" / "tokenizer.json"
+    tokenizer = load_tokenizer(tokenizer_path)
+    shard = open_tokens(run / "tokenizer" / "tokens.bin")
+    for what, mine, theirs in (
+        ("corpus", corpus_id_of_run(run), shard.corpus_id),
+        ("tokenizer", sha256_of(tokenizer_path), shard.tokenizer_sha256),
+    ):
+        if mine != theirs:
+            raise CorpusError(
+                f"the tokens in {run} are of another {what}: run `starling train tokenizer` again"
+            )
+    return tokenizer, shard
 
 
 def _sample(corpus: Path) -> list[str]:
@@ -155,13 +147,3 @@ def _write_held_out_text(run: Path, path: Path, max_chars: int = 400_000) -> Non
     path.write_text(
         "\n".join("\n".join(texts)[:share] for texts in by_origin.values()), encoding="utf-8"
     )
-
-
-def _code_commit() -> str:
-    finished = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return finished.stdout.strip() if finished.returncode == 0 else "unknown"

@@ -105,10 +105,18 @@ def test_resumed_run_gives_the_same_weights(
     tokens: tuple[Tokenizer, TokenShard], tmp_path: Path
 ) -> None:
     tokenizer, shard = tokens
-    fit(recipe(), shard, tokenizer, tmp_path / "whole", minutes=None, say=quiet)
+    fit(
+        recipe(),
+        shard,
+        tokenizer,
+        tmp_path / "whole",
+        languages=("Python",),
+        minutes=None,
+        say=quiet,
+    )
     for sitting_steps in (5, 3, None):
-        fit(recipe(), shard, tokenizer, tmp_path / "parts", minutes=None, say=quiet,
-            stop_after_steps=sitting_steps)  # fmt: skip
+        fit(recipe(), shard, tokenizer, tmp_path / "parts", languages=("Python",), minutes=None,
+            say=quiet, stop_after_steps=sitting_steps)  # fmt: skip
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     for name, tensor in whole.items():
@@ -133,7 +141,7 @@ directory, out = map(Path, sys.argv[1:])
 config = recipe(n_steps=100_000)
 config = replace(config, fit=replace(config.fit, checkpoint_seconds=0.01))
 fit(config, open_tokens(directory / "tokens.bin"), load_tokenizer(directory / "tokenizer.json"),
-    out, minutes=None, say=lambda line: print(line, flush=True))
+    out, languages=("Python",), minutes=None, say=lambda line: print(line, flush=True))
 """
 
 
@@ -156,7 +164,15 @@ def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
         child.communicate()
     said: list[str] = []
     last = int(finished_checkpoints(out)[-1].name.removeprefix("step-"))
-    fit(recipe(n_steps=last + 3), shard, tokenizer, out, minutes=None, say=said.append)
+    fit(
+        recipe(n_steps=last + 3),
+        shard,
+        tokenizer,
+        out,
+        languages=("Python",),
+        minutes=None,
+        say=said.append,
+    )
     assert said[0].startswith("continuing from step-")
     assert int(finished_checkpoints(out)[-1].name.removeprefix("step-")) == last + 3
 
@@ -165,17 +181,26 @@ def test_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(
     tokens: tuple[Tokenizer, TokenShard], tmp_path: Path
 ) -> None:
     tokenizer, shard = tokens
-    fit(recipe(), shard, tokenizer, tmp_path, minutes=None, say=quiet, stop_after_steps=2)
+    fit(
+        recipe(),
+        shard,
+        tokenizer,
+        tmp_path,
+        languages=("Python",),
+        minutes=None,
+        say=quiet,
+        stop_after_steps=2,
+    )
     wider = recipe()
     wider = replace(wider, model=replace(wider.model, d_ff=256))
     with pytest.raises(CheckpointError, match="another model"):
-        fit(wider, shard, tokenizer, tmp_path, minutes=None, say=quiet)
+        fit(wider, shard, tokenizer, tmp_path, languages=("Python",), minutes=None, say=quiet)
     with pytest.raises(CheckpointError, match="another corpus"):
-        fit(recipe(), replace(shard, corpus_id="d" * 64), tokenizer, tmp_path, minutes=None,
-            say=quiet)  # fmt: skip
+        fit(recipe(), replace(shard, corpus_id="d" * 64), tokenizer, tmp_path,
+            languages=("Python",), minutes=None, say=quiet)  # fmt: skip
     (finished_checkpoints(tmp_path)[-1] / MODEL_FILE).write_bytes(b"short")
     with pytest.raises(CheckpointError, match="is damaged"):
-        fit(recipe(), shard, tokenizer, tmp_path, minutes=None, say=quiet)
+        fit(recipe(), shard, tokenizer, tmp_path, languages=("Python",), minutes=None, say=quiet)
 
 
 def test_non_finite_loss_stops_with_the_step(
@@ -185,4 +210,4 @@ def test_non_finite_loss_stops_with_the_step(
     wild = recipe()
     wild = replace(wild, fit=replace(wild.fit, adamw_lr=1e30, warmup_steps=0, clip_norm=1e30))
     with pytest.raises(TrainError, match=r"loss of step \d+ is (nan|inf)"):
-        fit(wild, shard, tokenizer, tmp_path, minutes=None, say=quiet)
+        fit(wild, shard, tokenizer, tmp_path, languages=("Python",), minutes=None, say=quiet)
