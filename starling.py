@@ -162,6 +162,8 @@ def _sentence(error: Exception) -> str:
     """What to tell the user; empty when there is nobody to tell."""
     if _is_own(error):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (sentence := _missing_package(error)):
+        return sentence
     if isinstance(error, BrokenPipeError):
         # The reader of our output (`| head`) has left; Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -193,14 +195,20 @@ def _import(module_name: str, verb_name: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in OWN_PACKAGES:
+        if (sentence := _missing_package(error)) is None:
             raise
-        extra = "[train]" if module_name.startswith(("train", "quantize")) else ""
-        raise click.ClickException(
-            f"'starling {verb_name}' needs the Python package '{missing}', which is not "
-            f"installed: pip install 'starling{extra}'"
-        ) from error
+        raise click.ClickException(f"'starling {verb_name}': {sentence}") from error
+
+
+def _missing_package(error: ModuleNotFoundError) -> str | None:
+    """What to install when a verb needs a package that is not there; None when it is ours."""
+    missing = (error.name or "").partition(".")[0]
+    if missing in OWN_PACKAGES:
+        return None
+    return (
+        f"this needs the Python package '{missing}', which is not installed: install Starling "
+        "with its extra for training, e.g. pip install -e '.[train]' in its source folder"
+    )
 
 
 def _bundle_directory() -> Path:

@@ -55,7 +55,8 @@ def check(ctx: click.Context, file: Path, index_directory: Path | None, as_json:
     """
     with _one_sentence():
         text = _read_text(file)
-        index = Index.open(_directory(ctx, index_directory), expected_corpus_id=None)
+        directory = _directory(ctx, index_directory)
+        index = Index.open(directory, expected_corpus_id=_corpus_id_of_model(directory))
         warm_up()
         report = find("", text, [index])
     parts = [_part(match, text) for match in report.matches]
@@ -163,7 +164,25 @@ def _directory(ctx: click.Context, index_directory: Path | None) -> Path:
     directory: Path | None = settings.get("bundle_directory")
     if directory is None:
         raise _Refusal("no index was named: give --index DIR or set STARLING_BUNDLE")
+    if directory.is_file():
+        raise _Refusal(
+            f"{directory} is a bare model, so what it was trained on is unknown: give --index DIR"
+        )
     return directory
+
+
+def _corpus_id_of_model(directory: Path) -> str | None:
+    """corpus_id in the spec of the model beside the index; None where there is no model.
+
+    An index of another corpus must not say "nothing found" for this model's training data.
+    """
+    path = directory / "spec.json"
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["corpus_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Refusal(f"{path} is damaged ({error}): build the bundle again") from error
 
 
 def _read_text(file: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from quantize.gguf_writer import WEIGHTS_LICENCE
 from quantize.verify import QuantizationReport
 from runtime.spec import ModelSpec
+from train.evaluate import to_markdown
 
 _MAX_TABLE_ROWS = 40
 
@@ -109,6 +110,9 @@ def _recipe(spec: ModelSpec) -> str:
 def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation:
         return "## Evaluation\n\nThis model has not been evaluated."
+    if "model" in evaluation:
+        # A report of `starling eval`; anything else is shown as it comes.
+        return f"## Evaluation\n\n{to_markdown(evaluation)}"
     return "\n".join(["## Evaluation", *_metrics(evaluation, depth=3)])
 
 

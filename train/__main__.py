@@ -149,14 +149,12 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.option("--max-kb", default=1000, show_default=True, help="Text to score, in kilobytes.")
 def bpb(bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, max_kb: int) -> None:
     """Bits per byte."""
-    from runtime.bundle import open_bundle
-    from runtime.engine import Engine
     from train import evaluate as evaluation
 
     files = evaluation.held_out_files(held_out)
-    with Engine.load(open_bundle(bundle).model_path) as engine:
+    with evaluation.open_model(bundle) as (engine, model):
         result = evaluation.bits_per_byte(engine, files, max_bytes=1000 * max_kb, seed=0)
-    _report({"bpb": result}, out, as_json)
+    _report({"model": model, "bpb": result}, out, as_json)
 
 
 @evaluate.command()
@@ -169,27 +167,39 @@ def fim(
     bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, n_per_kind: int
 ) -> None:
     """Fill-in-the-middle beside a completer that only copies from the file."""
-    from runtime.bundle import open_bundle
-    from runtime.engine import Engine
     from train import evaluate as evaluation
 
-    tasks = evaluation.draw_tasks(
-        evaluation.held_out_files(held_out), n_per_kind=n_per_kind, seed=0
-    )
-    with Engine.load(open_bundle(bundle).model_path) as engine:
+    files = evaluation.held_out_files(held_out)
+    tasks = evaluation.draw_tasks(files, n_per_kind=n_per_kind, seed=0)
+    with evaluation.open_model(bundle) as (engine, model):
         with click.progressbar(tasks, label="tasks", file=sys.stderr) as progress:
-            model_scores = evaluation.score_tasks(progress, evaluation.model_completer(engine))
-        name = engine.info.spec.name if engine.info.spec else engine.info.path.name
+            scores = evaluation.score_tasks(progress, evaluation.model_completer(engine))
     copied = evaluation.score_tasks(tasks, evaluation.copy_completer)
-    _report({"fim": {name: model_scores, "copy from context": copied}}, out, as_json)
+    _report(
+        {"model": model, "fim": {model["name"]: scores, "copy from context": copied}},
+        out,
+        as_json,
+    )
 
 
 def _report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    from train.corpus.source_file import write_json
     from train.evaluate import to_markdown
 
     if out is not None:
-        known = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-        temporary = out.with_name(out.name + ".tmp")
-        temporary.write_text(json.dumps(known | report, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(out)
+        write_json(out, _earlier_report(out, report) | report)
     click.echo(json.dumps(report, indent=1) if as_json else to_markdown(report))
+
+
+def _earlier_report(out: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """What `out` already says of the very same model file, so that one file holds all of it."""
+    if not out.exists():
+        return {}
+    try:
+        known = json.loads(out.read_text(encoding="utf-8"))
+        same_model = known["model"] == report["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(
+            f"{out} is not a report of `starling eval` ({error}): name another --out"
+        ) from error
+    return dict(known) if same_model else {}

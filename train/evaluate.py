@@ -10,8 +10,10 @@ section 5); intervals are bootstrapped over tasks.
 """
 
 import difflib
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -21,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import trim
+from runtime.bundle import open_bundle
 from runtime.engine import Engine, FimRequest
 from runtime.sampling import SamplingConfig
 from runtime.stopping import Mode
@@ -57,6 +60,16 @@ class Score:
 
 
 Completer = Callable[[FimTask], str]
+
+
+@contextmanager
+def open_model(path: Path | None) -> Iterator[tuple[Engine, dict[str, str]]]:
+    """The engine of a bundle or GGUF file (None: the default), with the model's name and hash."""
+    bundle = open_bundle(path)
+    name = bundle.spec.name if bundle.spec else bundle.model_path.name
+    sha256 = hashlib.sha256(bundle.model_path.read_bytes()).hexdigest()
+    with Engine.load(bundle.model_path) as engine:
+        yield engine, {"name": name, "file_sha256": sha256}
 
 
 def held_out_files(directory: Path) -> list[SourceFile]:

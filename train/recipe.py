@@ -15,6 +15,9 @@ from train.errors import RecipeError
 
 RECIPES_DIRECTORY = Path(__file__).resolve().parent / "recipes"
 
+MIN_ROW_TOKENS = 64
+"""A shorter row has no room for a sample with its sentinels."""
+
 T = TypeVar("T")
 
 
@@ -67,6 +70,12 @@ class TokenizerConfig:
     vocab_size: int
     """Tokens including the special ones."""
 
+    def __post_init__(self) -> None:
+        if not 300 <= self.vocab_size <= 1 << 16:
+            raise RecipeError(
+                f"tokenizer.vocab_size is {self.vocab_size}, it must lie between 300 and 65536"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
@@ -81,6 +90,11 @@ class ModelConfig:
     context_tokens: int
     """Longest sequence that the model is used with."""
     rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "model")
+        if self.head_dim % 2:
+            raise RecipeError(f"model.head_dim is {self.head_dim}, rotary positions need it even")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +123,17 @@ class FitConfig:
     """Wall time between two checkpoints."""
     compile: bool = True
     """torch.compile; off where its minute of start-up does not pay."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "fit", but=("seed", "warmup_steps", "decay_share", "weight_decay",
+                                            "fim_rate"))  # fmt: skip
+        for name in ("decay_share", "fim_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"fit.{name} is {getattr(self, name)}, it must lie in 0 to 1")
+        if self.row_tokens < MIN_ROW_TOKENS:
+            raise RecipeError(
+                f"fit.row_tokens is {self.row_tokens}, it must be at least {MIN_ROW_TOKENS}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,11 +220,21 @@ def _checked(value: Any, annotation: Any, where: str) -> Any:
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if annotation == tuple[str, ...] and isinstance(value, list):
-        return tuple(value)
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise RecipeError(f"{where} must be a list of strings, not {value!r}")
     if not isinstance(annotation, type) or type(value) is not annotation:
         wanted = getattr(annotation, "__name__", str(annotation))
         raise RecipeError(f"{where} must be of type {wanted}, not {value!r}")
     return value
+
+
+def _require_positive(config: Any, section: str, *, but: tuple[str, ...] = ()) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in but and isinstance(value, int | float) and value <= 0:
+            if not isinstance(value, bool):
+                raise RecipeError(f"{section}.{field.name} is {value}, it must be positive")
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Any, where: str) -> None:

@@ -7,7 +7,6 @@ of its token, so that stopping at a line end is exact.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,9 +55,12 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     """Write tokenizer.json whole, read it back and check that it spells a probe text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    tokenizer.save(str(temporary))
-    check(Tokenizer.from_file(str(temporary)))
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        check(Tokenizer.from_file(str(temporary)))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

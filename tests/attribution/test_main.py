@@ -126,3 +126,25 @@ def test_build_of_a_folder_without_text(tmp_path):
     arguments = ["--name", "n", "--licence", "MIT", "--out", str(tmp_path / "index")]
     result = run(None, "build", str(tmp_path / "code"), *arguments)
     assert result.exit_code == 2 and "has no text files" in result.stderr
+
+
+def test_check_against_the_index_of_another_model_does_not_say_nothing_found(bundle, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(invented_code(1, 20))
+    for name in ("bloom.bin", "provenance.bin", "manifest.jsonl.zst"):
+        (tmp_path / name).write_bytes((bundle / name).read_bytes())
+    (tmp_path / "spec.json").write_text(json.dumps({"corpus_id": "f" * 64}))
+    result = run(tmp_path, "check", str(file))
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "another" in result.stderr and result.stderr.count("\n") == 1
+    (tmp_path / "spec.json").write_text("{")
+    result = run(tmp_path, "check", str(file))
+    assert result.exit_code == 2 and "spec.json is damaged" in result.stderr
+
+
+def test_check_against_a_bare_model_is_unknown(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "mine.py").write_text(invented_code(1, 20))
+    result = run(tmp_path / "model.gguf", "check", str(tmp_path / "mine.py"))
+    assert result.exit_code == 2
+    assert "is unknown: give --index" in result.stderr

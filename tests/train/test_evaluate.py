@@ -1,11 +1,16 @@
 """Guards the numbers that Starling publishes about itself: they must mean what they say."""
 
+import hashlib
+import json
 import math
 from pathlib import Path
 
 import pytest
 
-from runtime.engine import Engine
+import starling
+from runtime.engine import Engine, FimRequest
+from runtime.sampling import SamplingConfig
+from tests import tiny_model
 from tests.train import tiny_corpus
 from train import evaluate
 from train.corpus.source_file import write_shard
@@ -73,11 +78,37 @@ def test_bits_per_byte_of_a_random_model_is_near_uniform(tiny_gguf: Path) -> Non
     assert low <= result["bits_per_byte"] <= high
 
 
-def test_model_completer_uses_the_engine(tiny_gguf: Path) -> None:
+def test_model_completer_is_the_engine_that_serves(tiny_gguf: Path) -> None:
     tasks = evaluate.draw_tasks(tiny_corpus.files(3), n_per_kind=2, seed=1)
-    with Engine.load(tiny_gguf) as engine:
+    with evaluate.open_model(tiny_gguf) as (engine, model):
         complete = evaluate.model_completer(engine)
-        assert [complete(t) for t in tasks] == [complete(t) for t in tasks]
+        for t in tasks:
+            request = FimRequest(prefix=t.prefix, suffix=t.suffix, path=t.path)
+            (expected,) = engine.complete(request, SamplingConfig(deadline_ms=math.inf))
+            assert complete(t) == expected.text
+        assert any(complete(t) for t in tasks)
+    assert model["file_sha256"] == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+
+
+def test_reports_of_two_models_are_not_mixed(tiny_gguf: Path, tmp_path: Path) -> None:
+    held_out, out = tmp_path / "held_out", tmp_path / "report.json"
+    held_out.mkdir()
+    write_shard(held_out / "a.jsonl.zst", tiny_corpus.files(4))
+
+    def run(verb: str, bundle: Path, *more: str) -> int:
+        return starling.main(["eval", verb, "--bundle", str(bundle), "--held-out", str(held_out),
+                              "--out", str(out), *more])  # fmt: skip
+
+    assert run("bpb", tiny_gguf, "--max-kb", "1") == 0
+    assert run("fim", tiny_gguf, "-n", "1") == 0
+    assert set(json.loads(out.read_text())) == {"model", "bpb", "fim"}
+    other = tmp_path / "other.gguf"
+    tiny_model.write(other, seed=7)
+    assert run("bpb", other, "--max-kb", "1") == 0
+    assert set(json.loads(out.read_text())) == {"model", "bpb"}
+    out.write_text("[1]")
+    assert run("bpb", other, "--max-kb", "1") == 2
+    assert out.read_text() == "[1]"
 
 
 def test_empty_held_out_folder_is_refused(tmp_path: Path) -> None:

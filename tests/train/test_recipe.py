@@ -40,6 +40,13 @@ def test_default_recipe_is_broad_permissive_and_holds_projects_out() -> None:
         ('folder = "../../train"', 'pin = "requests"', "name==version"),
         ('folder = "../../train"', 'folder = "x"\npin = "a==1"', "exactly one"),
         ("[corpus]", "[corpus", "not valid TOML"),
+        ('["Python"]', '["Python", 3]', "list of strings"),
+        ("n_steps = 60", "n_steps = 0", "fit.n_steps is 0"),
+        ("n_heads = 2", "n_heads = -1", "model.n_heads is -1"),
+        ("head_dim = 64", "head_dim = 7", "even"),
+        ("row_tokens = 256", "row_tokens = 20", "at least 64"),
+        ("decay_share = 0.3", "decay_share = 3", "in 0 to 1"),
+        ("vocab_size = 2048", "vocab_size = 100", "between 300"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:

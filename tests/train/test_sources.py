@@ -58,6 +58,21 @@ def test_damaged_wheel_is_one_sentence(tmp_path: Path, cut_bytes: int) -> None:
         list(sources.iter_files(wheel))
 
 
+def test_flipped_bytes_are_one_sentence(tmp_path: Path) -> None:
+    """Damage in the middle: deflate errors and wrong checksums, not only a cut end."""
+    wheel = make_wheel(tmp_path / "t.whl", {"a.py": bytes(range(256)) * 40})
+    whole = wheel.read_bytes()
+    n_refused = 0
+    for at in range(40, len(whole) - 200, 7):
+        wheel.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            list(sources.iter_files(wheel))
+        except SourceError as error:
+            n_refused += 1
+            assert "fetch it again" in str(error)
+    assert n_refused > 10
+
+
 def test_wheel_without_licence_is_refused(tmp_path: Path) -> None:
     source = Source(pin="thing==1", licence="MIT")
     bare = make_wheel(tmp_path / "bare.whl", {}, "Metadata-Version: 2.4\nName: thing\n")

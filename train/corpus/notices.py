@@ -26,8 +26,10 @@ def write_notices(path: Path, projects: Iterable[tuple[Source, Path]]) -> None:
     texts: dict[str, tuple[str, list[str]]] = {}
     for source, fetched in projects:
         name = f"{source.origin} {source.version}".strip()
-        headings.append(f"{name}: {source.licence}")
-        for file_name, text in _licence_texts(fetched):
+        own_texts = list(_licence_texts(fetched))
+        missing = "" if own_texts else " (its distribution holds no licence text)"
+        headings.append(f"{name}: {source.licence}{missing}")
+        for file_name, text in own_texts:
             key = hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
             texts.setdefault(key, (text, []))[1].append(f"{name} ({file_name})")
     parts = [

@@ -78,8 +78,11 @@ def write_shard(path: Path, files: Iterable[SourceFile]) -> int:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to `path`, whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_shard(path: Path) -> Iterator[SourceFile]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -23,6 +24,10 @@ MAX_FILE_BYTES = 4_000_000
 """Larger members are data, not code that anyone wrote."""
 MAX_COMPRESSION_RATIO = 200
 """A member that inflates further is a bomb or a table."""
+
+
+# What zipfile raises for cut, altered, encrypted and exotically compressed archives.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,11 @@ def fetch(source: Source) -> Path:
                "--dest", str(directory), source.pin]  # fmt: skip
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(directory.glob("*.whl"))
+    if "No module named pip" in finished.stderr:
+        raise SourceError(
+            "fetching packages needs pip, which this environment lacks: run "
+            f"{sys.executable} -m ensurepip"
+        )
     if finished.returncode or not wheels:
         if not any(directory.iterdir()):
             directory.rmdir()
@@ -94,7 +104,10 @@ def _wheel_metadata(wheel: Path) -> Message:
     with _open_zip(wheel) as archive:
         for name in archive.namelist():
             if name.count("/") == 1 and name.endswith(".dist-info/METADATA"):
-                text = archive.read(name).decode("utf-8", errors="replace")
+                try:
+                    text = archive.read(name).decode("utf-8", errors="replace")
+                except _ZIP_ERRORS as error:
+                    raise _damaged(wheel, error) from error
                 return email.parser.Parser().parsestr(text, headersonly=True)
     raise SourceError(f"{wheel.name} has no METADATA, so its licence is unknown: remove it")
 
@@ -109,11 +122,8 @@ def _wheel_files(wheel: Path) -> Iterator[RawFile]:
                 continue
             try:
                 yield RawFile(path=info.filename, data=archive.read(info))
-            except (zipfile.BadZipFile, OSError, EOFError) as error:
-                raise SourceError(
-                    f"{wheel.name} is damaged at {info.filename} ({error}): delete it from "
-                    f"{wheel.parent} and fetch it again"
-                ) from error
+            except _ZIP_ERRORS as error:
+                raise _damaged(wheel, error) from error
 
 
 def _member_problem(info: zipfile.ZipInfo) -> str:
@@ -132,10 +142,14 @@ def _member_problem(info: zipfile.ZipInfo) -> str:
 def _open_zip(wheel: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise SourceError(
-            f"{wheel} is not a readable wheel ({error}): delete it and fetch it again"
-        ) from error
+    except _ZIP_ERRORS as error:
+        raise _damaged(wheel, error) from error
+
+
+def _damaged(wheel: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"the wheel {wheel} is damaged or encrypted ({error}): delete it and fetch it again"
+    )
 
 
 def _folder_files(folder: Path) -> Iterator[RawFile]:

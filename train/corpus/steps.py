@@ -5,6 +5,7 @@ meet the stream of documents and the ledger. Steps travel to worker processes by
 hold plain data only.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,7 +173,10 @@ class WriteStage(_Step):
         files = sorted((to_source_file(document) for document in data), key=lambda f: f.path)
         self.stages.mkdir(parents=True, exist_ok=True)
         signatures = np.array([dedup.signature(file.text) for file in files], np.uint64)
-        np.save(signature_path(self.stages, rank), signatures)
+        packed = io.BytesIO()
+        np.save(packed, signatures)
+        # Written by Python, whose error says that a disk is full; numpy's says "5888 requested".
+        signature_path(self.stages, rank).write_bytes(packed.getvalue())
         write_json(self.stages / f"ledger-{rank:05d}.json", self.ledger.rows)
         write_shard(stage_path(self.stages, rank), files)
         yield from ()
