@@ -136,7 +136,7 @@ def test_check_against_the_index_of_another_model_does_not_say_nothing_found(bun
     (tmp_path / "spec.json").write_text(json.dumps({"corpus_id": "f" * 64}))
     result = run(tmp_path, "check", str(file))
     assert result.exit_code == 2 and result.stdout == ""
-    assert "another" in result.stderr and result.stderr.count("\n") == 1
+    assert "use the index that came with" in result.stderr and result.stderr.count("\n") == 1
     (tmp_path / "spec.json").write_text("{")
     result = run(tmp_path, "check", str(file))
     assert result.exit_code == 2 and "spec.json is damaged" in result.stderr
