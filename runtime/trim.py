@@ -31,6 +31,10 @@ _SENTINELS = re.compile(
     + r"|<\|[a-z_]{3,}\|>|<(?:PRE|SUF|MID|EOT)>|</s>|<fim-\w+>|<repo_name>|<｜[^｜\n]{1,30}｜>"
 )
 
+# What no source code holds and a terminal would obey.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BLOCK_OPENERS = (":", "{", "(", "[", ",", "\\")
+
 _LINE_END_REPEATS = (re.compile(r"(.{3,}?)\1{5,}$"), re.compile(r"(.{10,}?)\1{3,}$"))
 _MAX_BLANK_LINES = 2
 _TOO_MANY_BLANK_LINES = re.compile(rf"\n{{{_MAX_BLANK_LINES + 2},}}")
@@ -48,10 +52,12 @@ def fit(text: str, prefix: str, suffix: str) -> Fitted | None:
     own_line = prefix[prefix.rfind("\n") + 1 :]
     rest, *lines_below = suffix.split("\n", _N_COMPARED_LINES * 8)
     text = _cut_at_sentinel(text, prefix, suffix)
+    text = _CONTROL_CHARACTER.split(text, maxsplit=1)[0]
     if rest.strip():
         text = text.split("\n", 1)[0]
     text = _without_repetition(text)
     text = _with_few_blank_lines(text, is_on_blank_line=not own_line.strip())
+    text = _without_extra_indentation(text, prefix, own_line)
     text = _cut_at_lines_below(text, own_line, [line for line in lines_below if line.strip()])
     text = _cut_at_extra_closer(text, prefix)
     text = text.rstrip()
@@ -124,6 +130,24 @@ def _with_few_blank_lines(text: str, *, is_on_blank_line: bool) -> str:
     # Blank lines carry no blanks of their own.
     text = re.sub(r"(?<=\n)[^\S\n]+(?=\n)", "", text)
     return _TOO_MANY_BLANK_LINES.sub("\n" * (_MAX_BLANK_LINES + 1), text)
+
+
+def _without_extra_indentation(text: str, prefix: str, own_line: str) -> str:
+    """No more blanks on a line that is indented already, unless its block still needs them.
+
+    | above       | cursor's line | text             | shown        |
+    |-------------|---------------|------------------|--------------|
+    | ``class A:``| 4 blanks      | 4 blanks, ``x``  | ``x``        |
+    | ``def f():``| nothing       | 4 blanks, ``x``  | the same     |
+    """
+    blanks = text[: len(text) - len(text.lstrip(" \t"))]
+    if not blanks or not own_line or own_line.strip():
+        return text
+    above = prefix[: len(prefix) - len(own_line)].rstrip()
+    line_above = above[above.rfind("\n") + 1 :]
+    if line_above.endswith(_BLOCK_OPENERS) and _n_columns(own_line) <= _n_columns(line_above):
+        return text
+    return "\n".join(line.removeprefix(blanks) for line in text.split("\n"))
 
 
 def _cut_at_lines_below(text: str, own_line: str, lines_below: list[str]) -> str:
@@ -227,4 +251,4 @@ def _n_covered_chars(text: str, rest: str) -> int:
 
 
 def _n_columns(line: str) -> int:
-    return len(line[: len(line) - len(line.lstrip())].expandtabs(8))
+    return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(8))

@@ -122,6 +122,18 @@ CASES: dict[str, tuple[str, str, str | None]] = {
     "apostrophe": ("# don't (\nx = f(|", "a)", "# don't (\nx = f(a)"),
     "unpaired prefix proves nothing": (") x = |", "1)", ") x = 1)"),
     "opened lines above": ("foo(\n    a,\n|", ")", "foo(\n    a,\n)"),
+    # Control characters and indentation.
+    "terminal escapes": ("x = |", "1\x1b[31m", "x = 1"),
+    "bell": ("a()\n|", "b()\x07\nc()", "a()\nb()"),
+    "indented once already": ("class A:\n    |", "    x = 1\n    y", "class A:\n    x = 1\ny"),
+    "block not yet indented": ("class A:\n|", "    x = 1", "class A:\n    x = 1"),
+    "deeper block": (
+        "class A:\n    def f():\n    |",
+        "    pass",
+        "class A:\n    def f():\n        pass",
+    ),
+    "after a statement": ("def f():\n    a()\n    |", "    b()", "def f():\n    a()\n    b()"),
+    "tabs": ("if a:\n\t|", "\tb()", "if a:\n\tb()"),
     # Repetition.
     "three equal lines": ("|", "a()\na()\na()\na()", "a()"),
     "two equal lines": ("|", "a()\na()\nb()", "a()\na()\nb()"),
