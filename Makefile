@@ -12,9 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: try test lint bench clean
 
 try: $(VENV)/serving.stamp
-	$(BIN)/starling complete examples/inventory.py:14
-	$(BIN)/starling complete examples/inventory.py:28:16
-	$(BIN)/starling complete examples/borrowed.py:23
+	$(BIN)/starling complete examples/inventory.py:20
+	$(BIN)/starling complete examples/inventory.py:28
+	$(BIN)/python examples/borrow.py click.utils 219 20 > $(VENV)/borrowed.py
+	$(BIN)/starling complete $(VENV)/borrowed.py:219
 
 test: $(VENV)/everything.stamp
 	$(BIN)/python -m pytest

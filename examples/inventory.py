@@ -1,4 +1,4 @@
-"""A small stock book, used by `make try` as a file to complete in."""
+"""A small stock book with two unfinished lines, used by `make try` as a file to complete in."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,6 @@ class Inventory:
     def __init__(self, path):
         self.path = Path(path)
         self.counts = {}
-        
 
     def add(self, name, count=1):
         if count < 0:
@@ -18,13 +17,16 @@ class Inventory:
         self.counts[name] = self.counts.get(name, 0) + count
 
     def remove(self, name, count=1):
-        if name not in self.counts:
+        if name not in 
             raise KeyError(name)
         self.counts[name] -= count
 
     def save(self):
-        with open(self.path, "w") as file:
-            json.dump(
+        self.path.write_text(json.dumps(self.counts))
+
+    def load(self):
+        if self.path.
+            self.counts = json.loads(self.path.read_text())
 
     def total(self):
         return sum(self.counts.values())
