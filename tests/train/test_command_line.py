@@ -37,7 +37,8 @@ def recipe(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         for n in range(n_files):
             body = "".join(
-                f"def {name}{n}_{i}(first, second):\n    return first * {i} + second.{name}{n}\n\n\n"
+                f"def {name}{n}_{i}(first, second):\n"
+                f"    return first * {i} + second.{name}{n}\n\n\n"
                 for i in range(40)
             )
             (tmp_path / name / f"part{n}.py").write_text(body)
