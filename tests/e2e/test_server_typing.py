@@ -120,11 +120,14 @@ def test_a_request_is_not_answered_about_a_changed_document(client, uri) -> None
 
 
 def test_documents_do_not_disturb_each_other(client, uri) -> None:
-    uris = [f"{uri}/{name}.py" for name in "abc"]
+    """Asked all at once, each gets what it gets alone; the random model may have nothing to say."""
+    uris = [f"{uri}/{name}.py" for name in "abcdef"]
     for uri in uris:
         client.open(uri, CODE)
     ids = [client.request_inline(uri, END) for uri in uris]
-    assert all(client.answer(request_id)["result"]["items"] for request_id in ids)
+    together = [client.answer(request_id)["result"]["items"] for request_id in ids]
+    assert sum(bool(items) for items in together) >= 3
+    assert together == [client.inline(uri, END) for uri in uris]
 
 
 def test_a_storm_of_edits_requests_and_cancels(client, uri) -> None:
