@@ -198,8 +198,8 @@ def _check_versions(path: Path, description: Mapping[str, Any]) -> None:
     for name, value in ours.items():
         if description.get(name) != value:
             raise IndexVersionError(
-                f"{path} was built with {name} {description.get(name)!r}, this Starling has "
-                f"{value!r}: rebuild the index, or install the Starling that built it"
+                f"the index file {path.name} has another {name.replace('_', ' ')} than this "
+                "Starling: rebuild the index, or install the Starling that built it"
             )
 
 
