@@ -182,6 +182,32 @@ def fim(
     )
 
 
+@evaluate.command()
+@_bundle_option
+@_held_out_option
+@_json_option
+@click.option("-n", "n_per_kind", default=250, show_default=True, help="Tasks of each kind.")
+def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: int) -> None:
+    """What the setting `minConfidence` shows and hides, for choosing it."""
+    from train import evaluate as evaluation
+
+    tasks = evaluation.draw_tasks(
+        evaluation.held_out_files(held_out), n_per_kind=n_per_kind, seed=5
+    )
+    thresholds = (-100.0, -2.0, -1.5, -1.0, -0.8, -0.6, -0.4, -0.2)
+    with evaluation.open_model(bundle) as (engine, _):
+        rows = evaluation.confidence_table(engine, tasks, thresholds)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    click.echo(f"{'threshold':>10}{'shown':>10}{'exact of shown':>16}{'shown of exact':>16}")
+    for row in rows:
+        click.echo(
+            f"{row['threshold_nats']:>10}{row['shown']:>10.0%}{row['exact_of_shown']:>16.0%}"
+            f"{row['shown_of_exact']:>16.0%}"
+        )
+
+
 def _report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
     from train.corpus.source_file import write_json
     from train.evaluate import to_markdown

@@ -173,6 +173,37 @@ def model_completer(engine: Engine) -> Completer:
     return complete
 
 
+def confidence_table(
+    engine: Engine, tasks: Iterable[FimTask], thresholds_nats: Sequence[float]
+) -> list[dict[str, float]]:
+    """What a threshold on the mean log-probability of a suggestion shows, and what it costs.
+
+    A row for each threshold: share of suggestions shown, share of these that are exact, and share
+    of all exact suggestions that are still shown.
+    """
+    sampling = SamplingConfig(deadline_ms=math.inf)
+    rows = []
+    for task in tasks:
+        request = FimRequest(prefix=task.prefix, suffix=task.suffix, path=task.path)
+        (completion,) = engine.complete(request, sampling)
+        if completion.text.strip():
+            rows.append((completion.mean_logprob, score(task, completion.text).exact))
+    confidence, exact = np.array(rows, np.float64).reshape(-1, 2).T
+    table = []
+    for threshold in thresholds_nats:
+        shown = confidence >= threshold
+        n_shown, n_exact = max(1, int(shown.sum())), max(1.0, float(exact.sum()))
+        table.append(
+            {
+                "threshold_nats": threshold,
+                "shown": float(shown.mean()),
+                "exact_of_shown": float(exact[shown].sum() / n_shown),
+                "shown_of_exact": float(exact[shown].sum() / n_exact),
+            }
+        )
+    return table
+
+
 def copy_completer(task: FimTask) -> str:
     """The floor: copy the rest of the line after the longest earlier match of the prefix's end."""
     for n_chars in range(_MAX_COPY_CHARS, _MIN_COPY_CHARS - 1, -1):

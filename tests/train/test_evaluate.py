@@ -90,6 +90,15 @@ def test_model_completer_is_the_engine_that_serves(tiny_gguf: Path) -> None:
     assert model["file_sha256"] == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
 
 
+def test_confidence_table_counts_what_is_shown(tiny_gguf: Path) -> None:
+    tasks = evaluate.draw_tasks(tiny_corpus.files(3), n_per_kind=3, seed=1)
+    with evaluate.open_model(tiny_gguf) as (engine, _):
+        everything, some, nothing = evaluate.confidence_table(engine, tasks, (-100.0, -5.0, 0.0))
+    assert everything["shown"] == 1.0
+    assert everything["shown"] >= some["shown"] >= nothing["shown"] == 0.0
+    assert nothing["exact_of_shown"] == nothing["shown_of_exact"] == 0.0
+
+
 def test_reports_of_two_models_are_not_mixed(tiny_gguf: Path, tmp_path: Path) -> None:
     held_out, out = tmp_path / "held_out", tmp_path / "report.json"
     held_out.mkdir()
