@@ -12,7 +12,7 @@ section 5); intervals are bootstrapped over tasks.
 import difflib
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -215,7 +215,7 @@ def copy_completer(task: FimTask) -> str:
     return ""
 
 
-def to_markdown(report: dict[str, Any]) -> str:
+def to_markdown(report: Mapping[str, Any]) -> str:
     """The report as Markdown tables."""
     lines = []
     if bpb := report.get("bpb"):
