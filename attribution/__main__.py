@@ -119,7 +119,7 @@ def build(folder: Path, name: str, licence: str, out_dir: Path) -> None:
     """Makes an index of all text files in FOLDER, so that copies of them are recognised.
 
     \b
-    Example: starling attribute build ~/work/engine --name engine --licence GPL-3.0-only \\
+    Example: starling attribute build ~/code/engine --name engine --licence GPL-3.0-only \\
                  --out ~/.starling/engine
     """
     with _one_sentence():

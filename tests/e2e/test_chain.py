@@ -23,7 +23,7 @@ def starling(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_from_source_code_to_a_flagged_completion(tmp_path: Path) -> None:
+def test_from_source_code_to_completion_and_attribution(tmp_path: Path) -> None:
     started = time.monotonic()
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     trained = starling("train", "all", "--recipe", "tiny", "--out", run)
@@ -45,5 +45,4 @@ def test_from_source_code_to_a_flagged_completion(tmp_path: Path) -> None:
     assert report["verdict"] == "copy"
     assert "folder:runtime" in checked.stdout and "Apache-2.0" in checked.stdout
     assert (bundle / "MODEL_CARD.md").is_file()
-    # The promise is three minutes on two quiet cores; a busy machine gets twice that.
-    assert time.monotonic() - started < 360
+    assert time.monotonic() - started < 180
