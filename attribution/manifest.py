@@ -9,8 +9,12 @@ and the index, which notes where frames start, reads one row without the others.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +71,35 @@ def corpus_id_of(rows: Iterable[ManifestRow]) -> str:
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
-    """Writes the rows, sorted, to `path` (whole or not at all); returns the corpus_id."""
-    encoded = encode_manifest(rows)
-    write_files(
-        path.parent,
-        {path.name: lambda file: _write_all(file, encoded.data)},
-        lambda temporary: verify_manifest(temporary[path.name], encoded),
-    )
-    return encoded.corpus_id
+    """Writes the rows, sorted, to `path` (whole or not at all); returns the corpus_id.
+
+    They are sorted in a temporary database beside `path`, so that memory does not grow with them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".sorting-") as folder:
+        with closing(sqlite3.connect(Path(folder) / "rows.db", isolation_level=None)) as database:
+            database.executescript(_SORTING_TABLE)
+            database.execute("BEGIN")
+            database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", map(_sortable, rows))
+            digest = hashlib.sha256()
+            for (line,) in database.execute("SELECT line FROM rows ORDER BY line"):
+                digest.update(line)
+            written = hashlib.sha256()
+
+            def write_rows(file: Any) -> None:
+                for frame, lines in _frames(_distinct_lines(database)):
+                    file.write(frame)
+                    written.update(b"".join(lines))
+
+            def verify(temporary: Mapping[str, Path]) -> None:
+                found = hashlib.sha256()
+                for line in _lines(temporary[path.name]):
+                    found.update(line + b"\n")
+                if found.digest() != written.digest():
+                    raise _unlike_written(path)
+
+            write_files(path.parent, {path.name: write_rows}, verify)
+    return digest.hexdigest()
 
 
 def read_manifest(path: Path) -> tuple[ManifestRow, ...]:
@@ -90,15 +115,11 @@ def encode_manifest(rows: Iterable[ManifestRow]) -> EncodedManifest:
     ordered = tuple(sorted(rows, key=row_order))
     for earlier, later in zip(ordered, ordered[1:], strict=False):
         if row_order(earlier)[:3] == row_order(later)[:3]:
-            raise IndexBuildError(
-                f"{later.path} of {later.origin} {later.version} is listed twice: remove one row"
-            )
-    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+            raise _listed_twice(later)
     frames, offsets = [], [0]
-    for start in range(0, len(ordered), ROWS_PER_FRAME):
-        lines = [_canonical_line(row) for row in ordered[start : start + ROWS_PER_FRAME]]
-        frames.append(compressor.compress(b"".join(lines)))
-        offsets.append(offsets[-1] + len(frames[-1]))
+    for frame, _ in _frames(map(_canonical_line, ordered)):
+        frames.append(frame)
+        offsets.append(offsets[-1] + len(frame))
     return EncodedManifest(
         data=b"".join(frames),
         frame_offsets=tuple(offsets),
@@ -110,7 +131,7 @@ def encode_manifest(rows: Iterable[ManifestRow]) -> EncodedManifest:
 def verify_manifest(path: Path, encoded: EncodedManifest) -> None:
     """Raises ManifestError unless `path` reads back as what was encoded."""
     if read_manifest(path) != encoded.rows:
-        raise ManifestError(f"{path} does not read back as written: check the disk and try again")
+        raise _unlike_written(path)
 
 
 def row_order(row: ManifestRow) -> tuple[str, str, str, str]:
@@ -190,5 +211,44 @@ def _decompressed(path: Path) -> Iterator[bytes]:
         raise zstandard.ZstdError("truncated")
 
 
-def _write_all(file: Any, data: bytes) -> None:
-    file.write(data)
+_SORTING_TABLE = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA temp_store = FILE;
+CREATE TABLE rows (origin BLOB, path BLOB, version BLOB, swhid BLOB, line BLOB);
+"""
+
+
+def _sortable(row: ManifestRow) -> tuple[bytes, ...]:
+    # As bytes, because bytes of UTF-8 sort as characters do and paths may hold lone surrogates.
+    key = (text.encode("utf-8", "surrogatepass") for text in row_order(row))
+    return (*key, _canonical_line(row))
+
+
+def _distinct_lines(database: sqlite3.Connection) -> Iterator[bytes]:
+    earlier: tuple[bytes, ...] = ()
+    for *key, line in database.execute(
+        "SELECT origin, path, version, line FROM rows ORDER BY origin, path, version, swhid"
+    ):
+        if tuple(key) == earlier:
+            raise _listed_twice(parse_row(line, "a row"))
+        earlier = tuple(key)
+        yield line
+
+
+def _frames(lines: Iterable[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Lines in the order of the file -> frames, each with its lines."""
+    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+    rest = iter(lines)
+    while batch := list(islice(rest, ROWS_PER_FRAME)):
+        yield compressor.compress(b"".join(batch)), batch
+
+
+def _listed_twice(row: ManifestRow) -> IndexBuildError:
+    return IndexBuildError(
+        f"{row.path} of {row.origin} {row.version} is listed twice: remove one row"
+    )
+
+
+def _unlike_written(path: Path) -> ManifestError:
+    return ManifestError(f"{path} does not read back as written: check the disk and try again")
