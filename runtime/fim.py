@@ -25,8 +25,28 @@ FIM_PAD = "<fim_pad>"
 REPO_NAME = "<reponame>"
 FILE_SEP = "<file_sep>"
 
-# StarCoder's nineteen in their published order, then StarCoder2's file separator. The order is the
-# order of token ids in our tokenizers, so a new token goes to the end.
+# StarCoder2's for pull requests (Lozhkov et al. 2024, table 5), in their published order.
+PULL_REQUEST_TOKENS: tuple[str, ...] = (
+    "<pr>",
+    "<pr_status>",
+    "<pr_is_merged>",
+    "<pr_base>",
+    "<pr_file>",
+    "<pr_base_code>",
+    "<pr_diff>",
+    "<pr_diff_hunk>",
+    "<pr_comment>",
+    "<pr_event_id>",
+    "<pr_review>",
+    "<pr_review_state>",
+    "<pr_review_comment>",
+    "<pr_in_reply_to_review_id>",
+    "<pr_in_reply_to_comment_id>",
+    "<pr_diff_hunk_comment_line>",
+)
+
+# StarCoder's nineteen in their published order, then StarCoder2's file separator and more. The
+# order is the order of token ids in our tokenizers, so a new token goes to the end.
 SPECIAL_TOKENS: tuple[str, ...] = (
     END_OF_TEXT,
     FIM_PREFIX,
@@ -48,6 +68,8 @@ SPECIAL_TOKENS: tuple[str, ...] = (
     "<commit_after>",
     REPO_NAME,
     FILE_SEP,
+    "<jupyter_script>",
+    *PULL_REQUEST_TOKENS,
 )
 
 

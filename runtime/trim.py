@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from runtime.brackets import Balance, balance_of, is_extra_closer_at
-from runtime.fim import SPECIAL_TOKENS
+from runtime.fim import PULL_REQUEST_TOKENS, SPECIAL_TOKENS
 from runtime.stopping import Mode
 
 
@@ -25,9 +25,10 @@ class Fitted:
 # Copilot's rule for a cursor inside a line: complete only before closing punctuation.
 _CLOSING_TAIL = re.compile(r"\s*[)>}\]\"'`]*\s*[:{;,]?\s*")
 
-# Spelled-out sentinels of any family. `<filename>` is left out: it is how usage texts name a file.
+# Spelled-out sentinels of any family. `<filename>` is left out: it is how usage texts name a file;
+# so are the tokens of pull requests, which no completion has a use for and markup may spell.
 _SENTINELS = re.compile(
-    "|".join(re.escape(text) for text in SPECIAL_TOKENS if text != "<filename>")
+    "|".join(map(re.escape, sorted({*SPECIAL_TOKENS} - {*PULL_REQUEST_TOKENS, "<filename>"})))
     + r"|<\|[a-z_]{3,}\|>|<(?:PRE|SUF|MID|EOT)>|</s>|<fim-\w+>|<repo_name>|<｜[^｜\n]{1,30}｜>"
 )
 

@@ -29,7 +29,7 @@ def test_special_tokens_are_starcoders() -> None:
         "<fim_suffix>",
         "<fim_pad>",
     )
-    assert len(set(SPECIAL_TOKENS)) == len(SPECIAL_TOKENS) == 20
+    assert len(set(SPECIAL_TOKENS)) == len(SPECIAL_TOKENS) == 37
     tokens = own_tokens()
     assert SPECIAL_TOKENS[tokens.end_of_text_id] == fim.END_OF_TEXT
     assert tokens.repo_id is not None and SPECIAL_TOKENS[tokens.repo_id] == fim.REPO_NAME
