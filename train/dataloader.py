@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from runtime import fim
 from train.fim_transform import FIM_TOKENS, fim_sample, plain_sample
 from train.shards import TokenShard
+from train.syntax_nodes import grammar_of
 from train.tokenizer import decode, encode
 
 PATH_HEAD_SHARE = 0.75
@@ -118,7 +119,9 @@ class RowStream:
         self.n_samples += 1
         document_idx, piece_start, piece_end = self._pieces[self._order[self.position]].tolist()
         max_tokens = min(max_tokens, rng.choice(SAMPLE_TOKENS))
-        head_ids = self._head(document_idx, rng) if max_tokens >= 4 * MIN_SAMPLE_TOKENS else []
+        has_layout = self._has_layout(document_idx)
+        has_room = max_tokens >= 4 * MIN_SAMPLE_TOKENS
+        head_ids = self._head(document_idx, rng) if has_room and not has_layout else []
         # Parts that are tokenized alone take a few tokens more than the whole.
         n_wanted = max(MIN_SAMPLE_TOKENS // 2, max_tokens - len(head_ids) - 12)
         start = piece_start + self.offset
@@ -126,11 +129,19 @@ class RowStream:
         document = self.shard.document(document_idx)
         piece = document[start:end].tolist()
         self._advance(len(piece), piece_end - piece_start)
-        if rng.random() < self.fim_rate:
+        if rng.random() < self.fim_rate and not has_layout:
             # A piece may begin or end inside a character; its stray bytes are not text.
             text = decode(self.tokenizer, piece).strip("\ufffd")
-            return fim_sample(text, head_ids, self.tokenizer, rng, max_tokens=max_tokens)
+            language = grammar_of(self.shard.paths[document_idx])
+            return fim_sample(
+                text, head_ids, self.tokenizer, rng, max_tokens=max_tokens, language=language
+            )
         return plain_sample(piece, head_ids, ends=end == len(document))[:max_tokens]
+
+    def _has_layout(self, document_idx: int) -> bool:
+        """Whether it is an issue, notebook or the like, whose special tokens must stay in place."""
+        document = self.shard.document(document_idx)
+        return bool(len(document)) and int(document[0]) < len(fim.SPECIAL_TOKENS)
 
     def _head(self, document_idx: int, rng: Random) -> list[int]:
         if rng.random() >= PATH_HEAD_SHARE:
@@ -139,7 +150,7 @@ class RowStream:
         if rng.random() < OTHER_FILE_SHARE / PATH_HEAD_SHARE:
             others = self._documents_of_origin[int(self.shard.origin_of_document[document_idx])]
             other_idx = int(others[rng.randrange(len(others))])
-            if other_idx != document_idx:
+            if other_idx != document_idx and not self._has_layout(other_idx):
                 other = self.shard.document(other_idx)
                 start = rng.randrange(max(1, len(other) - OTHER_FILE_TOKENS))
                 ids = [

@@ -23,6 +23,7 @@ from train.checkpoint import (
 )
 from train.dataloader import Batch, RowStream, prefetched
 from train.errors import TrainError
+from train.fim_transform import samples_identity
 from train.model import (
     build_model,
     compile_hot_path,
@@ -209,4 +210,5 @@ def run_identity(recipe: Recipe, shard: TokenShard) -> dict[str, Any]:
         "fit settings": fit_config,
         "tokenizer": shard.tokenizer_sha256,
         "corpus": shard.corpus_id,
+        "samples": samples_identity(),
     }
