@@ -142,7 +142,7 @@ def score_tasks(tasks: Iterable[FimTask], complete: Completer) -> dict[str, dict
         kind: {
             "n_tasks": len(scores),
             **{
-                name: _mean_with_interval([asdict(one)[name] for one in scores])
+                name: mean_with_interval([asdict(one)[name] for one in scores])
                 for name in ("exact", "exact_trimmed", "edit_similarity")
             },
         }
@@ -280,7 +280,7 @@ def _code_length_bits(logits_TV: NDArray[np.float32], ids: Sequence[int]) -> flo
     return float((log_total - picked).sum() / math.log(2))
 
 
-def _mean_with_interval(values: Sequence[float]) -> dict[str, float]:
+def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
     column = np.array(values)[:, None]
     low, high = _bootstrap(column, lambda rows: float(rows.mean()), seed=0)
     return {"mean": float(column.mean()), "low": low, "high": high}
