@@ -44,5 +44,5 @@ $(VENV)/serving.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/everything.stamp: $(VENV)/serving.stamp
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,cluster,dev]"
 	touch $@

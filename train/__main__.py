@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from train.evaluation.programs_command import ds1000, humaneval, humaneval_infilling, multipl_e
+from train.evaluation.typing_command import typing
 from train.recipe import Recipe, load_recipe
 
 _recipe_option = click.option(
@@ -37,18 +39,88 @@ def train() -> None:
 
 
 @train.command()
+@click.argument("what", nargs=-1, metavar="[RECIPE | PATH...]")
 @_recipe_option
 @_out_option
 @_workers_option
-def corpus(recipe_name: str, run: Path | None, n_workers: int) -> None:
-    """Fetch sources, filter, redact and deduplicate them; write manifest and attribution index.
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where the tasks run. ray: on this machine, or on the cluster that RAY_ADDRESS names "
+    "(extra `cluster`; set --workers to its CPUs); slurm: as jobs of --partition. All machines "
+    "must see the same folders.",
+)
+@click.option("--partition", default="", help="Partition of Slurm.")
+@click.option("--time-limit", default="10:00:00", show_default=True, help="Slurm's, for a job.")
+@click.option(
+    "--explain",
+    "explained",
+    type=click.Path(path_type=Path),
+    help="Only say what happens to this file, stage by stage.",
+)
+@click.option(
+    "--opt-out",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="List of owners, repositories, packages, paths and SWHIDs to leave out.",
+)
+@click.option(
+    "--decontaminate",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Benchmark file or folder; what holds one of its items is left out. Can be repeated.",
+)
+@click.option("--lock", is_flag=True, help="Only write the hash of each pin into the recipe.")
+@click.option("--languages", is_flag=True, help="Only list the languages that recipes may name.")
+def corpus(
+    what: tuple[str, ...],
+    recipe_name: str,
+    run: Path | None,
+    n_workers: int,
+    executor: str,
+    partition: str,
+    time_limit: str,
+    explained: Path | None,
+    opt_out: Path | None,
+    decontaminate: tuple[Path, ...],
+    lock: bool,
+    languages: bool,
+) -> None:
+    """Fetch sources, filter, redact and deduplicate them; write manifest, report and index.
 
-    Example: starling train corpus --recipe default --out runs/default
+    Sources are those of a recipe, or folders, git repositories and archives of your own.
+
+    \b
+    Examples: starling train corpus default --out runs/default
+              starling train corpus ~/src/shop ~/src/tools.git --out runs/mine
+              starling train corpus --explain setup.py
     """
+    if languages:
+        from train.corpus.languages import LANGUAGES
+
+        click.echo("\n".join(sorted(LANGUAGES)))
+        return
+    recipe, run = _corpus_recipe(what, recipe_name, run)
+    recipe = _with_lists(recipe, opt_out, decontaminate)
+    if explained is not None:
+        from train.corpus.explain import explain
+
+        for line in explain(recipe, explained, run):
+            click.echo(line)
+        return
+    if lock:
+        from train.corpus.pin_hashes import lock_recipe
+
+        lock_recipe(recipe, say=_say)
+        return
+    from train.corpus.executors import Cluster
     from train.run import make_corpus
 
-    recipe, run = _resolve(recipe_name, run)
-    make_corpus(recipe, run, n_workers=n_workers, say=_say)
+    cluster = Cluster(
+        kind=executor, n_workers=n_workers, partition=partition, time_limit=time_limit
+    )
+    make_corpus(recipe, run, cluster=cluster, say=_say)
 
 
 @train.command()
@@ -99,13 +171,43 @@ def all_steps(recipe_name: str, run: Path | None, n_workers: int, minutes: float
     Example: starling train all --recipe tiny --out runs/tiny
     """
     from train import run as steps
+    from train.corpus.executors import Cluster
 
     recipe, run = _resolve(recipe_name, run)
-    steps.make_corpus(recipe, run, n_workers=n_workers, say=_say)
+    steps.make_corpus(recipe, run, cluster=Cluster(kind="local", n_workers=n_workers), say=_say)
     steps.make_tokens(recipe, run, say=_say)
     steps.fit_model(recipe, run, minutes=minutes, say=_say)
     checkpoint = steps.export(recipe, run, say=_say)
     _say(f"next: starling quantize {checkpoint} --type q8_0 --out {run / 'bundle'}")
+
+
+def _corpus_recipe(
+    what: tuple[str, ...], recipe_name: str, run: Path | None
+) -> tuple[Recipe, Path]:
+    """A recipe by name or file, or the settings of one (`own` if none is named) for some paths."""
+    if not what:
+        return _resolve(recipe_name, run)
+    if len(what) == 1 and (what[0].endswith(".toml") or not Path(what[0]).exists()):
+        return _resolve(what[0], run)
+    from train.corpus.opening import with_sources
+
+    given = click.get_current_context().get_parameter_source("recipe_name")
+    is_default = given is click.core.ParameterSource.DEFAULT
+    recipe, run = _resolve("own" if is_default else recipe_name, run)
+    return with_sources(recipe, [Path(name) for name in what]), run
+
+
+def _with_lists(recipe: Recipe, opt_out: Path | None, decontaminate: tuple[Path, ...]) -> Recipe:
+    """The recipe with the files that the command line names; they are relative to where it runs."""
+    from dataclasses import replace
+
+    benchmarks = (*recipe.corpus.decontaminate, *(str(path.resolve()) for path in decontaminate))
+    corpus = replace(recipe.corpus, decontaminate=benchmarks)
+    if opt_out is not None:
+        if corpus.opt_out:
+            raise click.UsageError("the recipe has an opt-out list already: add the entries to it")
+        corpus = replace(corpus, opt_out=str(opt_out.resolve()))
+    return replace(recipe, corpus=corpus)
 
 
 def _resolve(recipe_name: str, run: Path | None) -> tuple[Recipe, Path]:
@@ -208,16 +310,46 @@ def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: i
         )
 
 
+@evaluate.command()
+@_json_option
+@click.option(
+    "--part",
+    type=click.Choice(["examination", "development", "all"]),
+    default="examination",
+    show_default=True,
+    help="Half of the labelled set; rules are only mended on `development`.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the invented secrets and names.")
+@click.option("--findings", is_flag=True, help="Also list what was missed and falsely reported.")
+def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
+    """Precision and recall of redaction on Starling's labelled set."""
+    from train.corpus.pii import labelled
+    from train.corpus.pii.find import find
+
+    scores = labelled.score(find, labelled.load(seed, part))
+    if as_json:
+        click.echo(json.dumps({"part": part, "seed": seed, "kinds": scores["kinds"]}, indent=1))
+        return
+    click.echo(labelled.to_text(scores))
+    if findings:
+        for title in ("misses", "false_alarms"):
+            click.echo(f"\n{title.replace('_', ' ')}:\n{labelled.findings_text(scores[title])}")
+
+
+for _command in (typing, humaneval, humaneval_infilling, multipl_e, ds1000):
+    evaluate.add_command(_command)
+
+
 def _report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
     from train.corpus.source_file import write_json
     from train.evaluate import to_markdown
 
     if out is not None:
-        write_json(out, _earlier_report(out, report) | report)
+        write_json(out, earlier_report(out, report) | report)
     click.echo(json.dumps(report, indent=1) if as_json else to_markdown(report))
 
 
-def _earlier_report(out: Path, report: dict[str, Any]) -> dict[str, Any]:
+def earlier_report(out: Path, report: dict[str, Any]) -> dict[str, Any]:
     """What `out` already says of the very same model file, so that one file holds all of it."""
     if not out.exists():
         return {}

@@ -5,6 +5,8 @@ is refused with the nearest known name, so that a misspelt setting never falls b
 """
 
 import difflib
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -23,34 +25,82 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One project to learn from, or to hold out."""
+    """One project to learn from, or to hold out: where it lies, and what is known of it.
 
-    licence: str
-    """SPDX expression that its metadata must agree with."""
+    Exactly one of the places `PLACES` is given; relative paths start at the recipe file.
+    """
+
     pin: str = ""
-    """``name==version`` of a Python distribution; only wheels are taken, nothing is executed."""
+    """``name==version`` of a Python distribution. It is read as an archive, nothing is executed."""
+    archive: str = ""
+    """A wheel, zip or tar file on this machine."""
     folder: str = ""
-    """A folder instead of a distribution; relative paths start at the recipe file."""
+    git: str = ""
+    """A git repository, with work tree or bare: its files at `revision`."""
+    commits: str = ""
+    """A git repository: its commits up to `revision`, with their messages."""
+    issues: str = ""
+    """Issues as the GitHub API or GH Archive give them: JSON or JSON lines, or a folder of such."""
+    pull_requests: str = ""
+    """Pull requests, likewise."""
+    contents: str = ""
+    """A table of Software Heritage content ids, whose bytes lie in `store`."""
+
+    licence: str = ""
+    """SPDX expression. Needed for a pin, where the metadata must agree; elsewhere, if empty, what
+    the project's own licence files say."""
     name: str = ""
-    """Name of a folder source in manifests; a distribution is named by its pin."""
+    """Name in manifests; a pin has its own."""
+    distribution: str = "wheel"
+    """Of a pin: ``wheel`` (what is installed) or ``sdist`` (tests, documentation and C too)."""
+    sha256: str = ""
+    """Of a pin: the archive must have this hash. `starling train corpus --lock` writes it."""
+    revision: str = "HEAD"
+    store: str = ""
+    weight: float = 1.0
+    """Of near duplicates under equal licences, the file of the heaviest project is kept."""
 
     def __post_init__(self) -> None:
-        if bool(self.pin) == bool(self.folder):
-            raise RecipeError("a source needs exactly one of `pin` and `folder`")
+        given = [place for place in PLACES if getattr(self, place)]
+        if len(given) != 1:
+            raise RecipeError(f"a source needs exactly one of {', '.join(PLACES)}")
         if self.pin and self.pin.count("==") != 1:
             raise RecipeError(f"the pin {self.pin!r} is not of the form name==version")
-        if self.folder and not self.name:
-            raise RecipeError(f"the folder source {self.folder!r} needs a `name`")
+        if self.pin and not self.licence:
+            raise RecipeError(f"the pin {self.pin!r} needs its `licence`")
+        if not self.pin and not self.name:
+            raise RecipeError(f"the source {self.location!r} needs a `name`")
+        if self.distribution not in ("wheel", "sdist"):
+            raise RecipeError(f"distribution is {self.distribution!r}: write wheel or sdist")
+        if self.contents and not self.store:
+            raise RecipeError(f"the contents {self.contents!r} need a `store`, the folder of bytes")
+        if not 0 < self.weight < math.inf:
+            raise RecipeError(f"weight is {self.weight}, it must be positive")
+        if any(not character.isprintable() for character in self.name):
+            raise RecipeError(
+                f"the name {self.name!r} holds unprintable characters: choose another"
+            )
+
+    @property
+    def place(self) -> str:
+        """Which of `PLACES` is given."""
+        return next(place for place in PLACES if getattr(self, place))
+
+    @property
+    def location(self) -> str:
+        """The pin or path."""
+        return str(getattr(self, self.place))
 
     @property
     def origin(self) -> str:
         """How manifests name the project, e.g. ``pypi:requests`` or ``folder:runtime``."""
-        return f"pypi:{self.pin.partition('==')[0]}" if self.pin else f"folder:{self.name}"
+        if self.pin:
+            return f"pypi:{self.pin.partition('==')[0]}"
+        return f"{self.place}:{self.name}"
 
-    @property
-    def version(self) -> str:
-        """The pinned version; empty for a folder."""
-        return self.pin.partition("==")[2]
+
+PLACES = ("pin", "archive", "folder", "git", "commits", "issues", "pull_requests", "contents")
+"""The kinds of places where a source can lie; each is a field of `Source`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +108,38 @@ class CorpusConfig:
     """What is read and kept."""
 
     languages: tuple[str, ...]
-    """Languages that are kept, by the names of `train.corpus.languages`."""
+    """Languages that are kept, by the names of `train.corpus.languages`; ``*`` is all of them."""
     max_source_bytes: int
     """At most so much text of one project, so that no large project drowns the others."""
+    main_language: str = ""
+    """With it, all other languages together are capped to `max_other_share` of the corpus."""
+    max_other_share: float = 0.25
+    licences: str = "permissive"
+    """``permissive`` keeps files under permissive licences only; ``any`` records and keeps all, for
+    code that is the user's own."""
+    notebooks: str = "structured"
+    """``structured`` (cells and outputs with StarCoder's tokens) or ``script``."""
+    opt_out: str = ""
+    """File of owners, repositories, packages, paths and SWHIDs that are left out."""
+    decontaminate: tuple[str, ...] = ()
+    """Benchmark files; what holds one of their items is dropped."""
+    index: bool = True
+    """Build the attribution index too."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "corpus", but=("max_other_share",))
+        if not 0 <= self.max_other_share < 1:
+            raise RecipeError(
+                f"corpus.max_other_share is {self.max_other_share}, it must lie in 0 to 1"
+            )
+        for name, known in (
+            ("licences", ("permissive", "any")),
+            ("notebooks", ("structured", "script")),
+        ):
+            if getattr(self, name) not in known:
+                raise RecipeError(
+                    f"corpus.{name} is {getattr(self, name)!r}: write {' or '.join(known)}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +247,14 @@ def load_recipe(name_or_path: str) -> Recipe:
     _refuse_unknown(
         values, ("source", "held_out", "corpus", "tokenizer", "model", "fit"), str(path)
     )
+    held_out = _sources(values, "held_out", path)
     sources = _sources(values, "source", path)
-    if not sources:
-        raise RecipeError(f"{path} names no [[source]]: a corpus needs at least one")
+    _refuse_doubled((*held_out, *sources), path)
     return Recipe(
         name=path.stem,
         path=path.resolve(),
         sources=sources,
-        held_out=_sources(values, "held_out", path),
+        held_out=held_out,
         corpus=_section(CorpusConfig, values, "corpus", path),
         tokenizer=_section(TokenizerConfig, values, "tokenizer", path),
         model=_section(ModelConfig, values, "model", path),
@@ -187,13 +266,19 @@ def _sources(values: Mapping[str, Any], key: str, path: Path) -> tuple[Source, .
     rows = values.get(key, [])
     if not isinstance(rows, list):
         raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
-    sources = tuple(
+    return tuple(
         _build(Source, row, f"[[{key}]] number {i + 1}", path) for i, row in enumerate(rows)
     )
-    origins = [source.origin for source in sources]
-    if doubled := {origin for origin in origins if origins.count(origin) > 1}:
+
+
+def _refuse_doubled(sources: tuple[Source, ...], path: Path) -> None:
+    # PEP 503: distributions whose names differ only in case and separators are one.
+    names = [
+        re.sub(r"[-_.]+", "-", source.origin).lower() if source.pin else source.origin
+        for source in sources
+    ]
+    if doubled := {name for name in names if names.count(name) > 1}:
         raise RecipeError(f"{path} names {', '.join(sorted(doubled))} twice: keep one")
-    return sources
 
 
 def _section(kind: type[T], values: Mapping[str, Any], key: str, path: Path) -> T:

@@ -25,7 +25,8 @@ from train.checkpoint import (
     load_state,
     whole_folder,
 )
-from train.corpus.pipeline import CORPUS_SUMMARY, CorpusPaths, build_corpus
+from train.corpus.executors import Cluster
+from train.corpus.pipeline import CorpusPaths, build_corpus
 from train.corpus.source_file import read_shards
 from train.errors import CheckpointError, CorpusError
 from train.fit import fit, run_identity
@@ -40,9 +41,9 @@ TOKENIZER_SAMPLE_CHARS = 120_000_000
 """BPE merges settle long before this; it bounds the memory of training on a large corpus."""
 
 
-def make_corpus(recipe: Recipe, run: Path, *, n_workers: int, say: Say) -> None:
+def make_corpus(recipe: Recipe, run: Path, *, cluster: Cluster, say: Say) -> None:
     """Corpus, held-out set, manifest and index."""
-    build_corpus(recipe, run, n_workers=n_workers, say=say)
+    build_corpus(recipe, run, cluster=cluster, say=say)
 
 
 def make_tokens(recipe: Recipe, run: Path, *, say: Say) -> None:
@@ -101,7 +102,9 @@ def corpus_id_of_run(run: Path) -> str:
 
 def _summary(run: Path) -> dict[str, Any]:
     try:
-        summary: dict[str, Any] = json.loads((run / CORPUS_SUMMARY).read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(
+            CorpusPaths(root=run).summary.read_text(encoding="utf-8")
+        )
     except (OSError, ValueError) as error:
         raise CorpusError(
             f"{run} has no finished corpus ({error}): run `starling train corpus` first"

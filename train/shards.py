@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from train.corpus.raw_file import Kind
 from train.corpus.source_file import SourceFile
 from train.errors import CorpusError
-from train.tokenizer import encode
+from train.tokenizer import encode, encode_layout
 
 MAGIC = b"STARTOKS"
 VERSION = 1
@@ -67,7 +68,9 @@ def write_tokens(
     offsets, origins, paths, n_bytes = [0], [], [], 0
     origin_ids: dict[str, int] = {}
     for file in files:
-        ids = np.array(encode(tokenizer, file.text), np.uint16)
+        # The text of a plain file never becomes a special token; a layout is made of them.
+        encoder = encode if file.kind == Kind.FILE else encode_layout
+        ids = np.array(encoder(tokenizer, file.text), np.uint16)
         tokens.append(ids)
         offsets.append(offsets[-1] + len(ids))
         origins.append(origin_ids.setdefault(file.origin, len(origin_ids)))

@@ -90,6 +90,12 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def encode_layout(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Token ids of a text that spells its special tokens, e.g. ``<issue_start>Title: ...``."""
+    tokenizer.encode_special_tokens = False
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
 def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
     """The text that `ids` spell."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=False))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from train.corpus.licences import is_permissive
+from attribution.manifest import read_manifest
+from train.corpus.licensing.expressions import is_permissive
 from train.errors import RecipeError
 from train.recipe import RECIPES_DIRECTORY, load_recipe
 
@@ -19,13 +20,25 @@ def write(tmp_path: Path, text: str) -> str:
 
 def test_default_recipe_is_broad_permissive_and_holds_projects_out() -> None:
     recipe = load_recipe("default")
-    assert len(recipe.sources) >= 40
-    assert len(recipe.held_out) >= 5
+    assert len(recipe.sources) >= 120
+    assert len(recipe.held_out) >= 12
     trained = {source.origin for source in recipe.sources}
     assert not trained & {source.origin for source in recipe.held_out}
     for source in (*recipe.sources, *recipe.held_out):
-        assert source.version
+        assert "==" in source.pin and len(source.sha256) == 64
         assert is_permissive(source.licence), source
+
+
+def test_the_committed_manifest_is_of_the_default_recipe() -> None:
+    recipe = load_recipe("default")
+    versions = {source.origin: source.pin.partition("==")[2] for source in recipe.sources}
+    rows = read_manifest(RECIPES_DIRECTORY / "default.manifest.jsonl.zst")
+    assert {row.origin for row in rows} == set(versions)
+    assert all(row.version == versions[row.origin] for row in rows)
+    assert all(is_permissive(licence) for licence in {row.licence for row in rows})
+    assert sum(row.n_bytes for row in rows) >= 300_000_000
+    languages = {*recipe.corpus.languages}
+    assert {row.language for row in rows} <= languages
 
 
 @pytest.mark.parametrize(
@@ -46,6 +59,11 @@ def test_default_recipe_is_broad_permissive_and_holds_projects_out() -> None:
         ("head_dim = 64", "head_dim = 7", "even"),
         ("row_tokens = 256", "row_tokens = 20", "at least 64"),
         ("decay_share = 0.3", "decay_share = 3", "in 0 to 1"),
+        ("[corpus]", '[corpus]\nlicences = "some"', "write permissive or any"),
+        ("[corpus]", '[corpus]\nnotebooks = "html"', "write structured or script"),
+        ("[corpus]", "[corpus]\nmax_other_share = 1.0", "in 0 to 1"),
+        ('name = "runtime"', 'name = "runtime"\nweight = 0.0', "must be positive"),
+        ('name = "runtime"', 'name = "runtime"\ndistribution = "egg"', "wheel or sdist"),
         ("vocab_size = 2048", "vocab_size = 100", "between 300"),
     ],
 )
@@ -55,12 +73,17 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
         load_recipe(write(tmp_path, _TINY.replace(old, new, 1)))
 
 
-def test_recipe_without_sources_is_refused(tmp_path: Path) -> None:
-    text = _TINY.split("[[held_out]]")[0]
-    with pytest.raises(RecipeError, match="names no"):
-        load_recipe(write(tmp_path, text))
+def test_each_source_has_one_place_and_a_name(tmp_path: Path) -> None:
+    for place in ("archive", "folder", "git", "commits", "issues", "pull_requests"):
+        text = _TINY + f'[[source]]\n{place} = "x"\n'
+        with pytest.raises(RecipeError, match="needs a `name`"):
+            load_recipe(write(tmp_path, text))
+        source = load_recipe(write(tmp_path, text + 'name = "y"\n')).sources[-1]
+        assert (source.place, source.location, source.origin) == (place, "x", f"{place}:y")
+    with pytest.raises(RecipeError, match="need a `store`"):
+        load_recipe(write(tmp_path, _TINY + '[[source]]\ncontents = "t.csv"\nname = "y"\n'))
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="default, tiny"):
+    with pytest.raises(RecipeError, match="default, own, starling-9m, tiny"):
         load_recipe("no-such-recipe")

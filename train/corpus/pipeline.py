@@ -1,54 +1,53 @@
-"""The corpus pipeline: from a recipe's sources to `corpus/`, `held_out/`, manifest and index.
+"""The corpus pipeline: from a recipe's sources to corpus, held-out set, manifest and index.
 
-Two datatrove pipelines run one after the other. The first has a task for each source and works
-file by file; the second is one task, because deduplication sees all files at once:
+Five steps that meet only in files, each a number of tasks on a datatrove executor:
 
-    ReadSource -> Judge -> Redact -> CapSource -> WriteStage
-    Deduplicate
+    prepare   a part of a source   every stage that looks at one file (`stages`)
+    join      a band of keys       pairs of near and exact duplicates (`dedup`)
+    choose    all files together   clusters, caps and shares
+    write     a part of a source   the chosen texts and a verdict for every file
+    publish   once                 manifest, index, notices, report, summary
 
-Datatrove marks finished tasks, so a run that was killed continues; its marks and intermediate
-files lie in a folder named by the digest of what decides them, so that a changed recipe never
-meets stale files. Nothing becomes visible under its final name before it is whole.
+Intermediate files lie in a folder named by the digest of all that decides the result, so that a
+changed recipe never meets stale files, and a run that was killed continues with what it finished.
 """
 
 import hashlib
 import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datatrove.executor import LocalPipelineExecutor
-
-from attribution.build import build_index
-from attribution.manifest import ManifestRow
-from train.corpus import sources
+from train.corpus.choose import choose
+from train.corpus.dedup.bands import N_ALL_BANDS, band_edges
+from train.corpus.executors import DISK_FULL, Cluster, Step, run_steps
 from train.corpus.languages import LANGUAGES
-from train.corpus.ledger import Ledger, stage_table
-from train.corpus.notices import NOTICES_FILE, write_notices
-from train.corpus.source_file import read_shards, write_json
-from train.corpus.steps import (
-    CLUSTERS_FILE,
-    CORPUS_FOLDER,
-    DEDUP_LEDGER_FILE,
-    HELD_OUT_FOLDER,
-    CapSource,
-    Deduplicate,
-    Judge,
-    ReadSource,
-    Redact,
-    SourceTask,
-    WriteStage,
+from train.corpus.ledger import stage_table
+from train.corpus.opening import open_all
+from train.corpus.prepare import prepare
+from train.corpus.progress import shown_progress
+from train.corpus.publish import (
+    INDEX_FOLDER,
+    MANIFEST,
+    NOTICES,
+    REPORT,
+    SUMMARY,
+    publish,
+    write_part,
 )
-from train.errors import RecipeError, SourceError
-from train.recipe import Recipe, Source
+from train.corpus.run_lock import locked
+from train.corpus.stages import benchmarks_of, opt_out_of
+from train.corpus.tasks import CORPUS_FOLDER, HELD_OUT_FOLDER, Opened, Work, split_into_tasks
+from train.errors import CorpusError, RecipeError
+from train.recipe import Recipe
 
-CORPUS_SUMMARY = "corpus.json"
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when a stage changes what it lets through, so that unfinished runs start over."""
+STAGES_FOLDER = "stages"
+_DECISIVE_LIBRARIES = ("datasketch", "detect-secrets", "license-expression", "pygments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,172 +67,150 @@ class CorpusPaths:
         return self.root / HELD_OUT_FOLDER
 
     @property
+    def manifest(self) -> Path:
+        """A row for every file that was seen, with its verdict."""
+        return self.root / MANIFEST
+
+    @property
     def index(self) -> Path:
-        """Attribution index and manifest of `corpus`."""
-        return self.root / "index"
+        """Attribution index of `corpus`, and the manifest that it knows."""
+        return self.root / INDEX_FOLDER
 
     @property
     def notices(self) -> Path:
         """Licence texts of the projects in `corpus`."""
-        return self.root / NOTICES_FILE
+        return self.root / NOTICES
+
+    @property
+    def report(self) -> Path:
+        """The funnel as a page."""
+        return self.root / REPORT
 
     @property
     def summary(self) -> Path:
-        """Counts, licences, languages and `corpus_id`."""
-        return self.root / CORPUS_SUMMARY
+        """Counts, settings and `corpus_id`."""
+        return self.root / SUMMARY
 
 
-def build_corpus(recipe: Recipe, out: Path, *, n_workers: int, say: Callable[[str], None]) -> str:
-    """Make corpus, held-out set, manifest and index of `recipe` below `out`; gives corpus_id.
+def build_corpus(
+    recipe: Recipe, out: Path, *, cluster: Cluster, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Make the corpus of `recipe` below `out`; gives its summary, or None when it was queued.
 
-    `say` receives one line for each finished step.
+    `say` receives the stage table line by line.
     """
-    if unknown := sorted(set(recipe.corpus.languages) - LANGUAGES):
-        raise RecipeError(
-            f"{recipe.path} asks for the languages {', '.join(unknown)}, known are: "
-            f"{', '.join(sorted(LANGUAGES))}"
-        )
-    everything = (*recipe.held_out, *recipe.sources)
-    fetched = fetch_all(everything, recipe.path.parent, say)
-    paths = CorpusPaths(root=out)
-    stages = out / "stages" / _digest(recipe, fetched)
-    tasks = [
-        SourceTask(source=source, fetched=path, held_out=idx < len(recipe.held_out))
-        for idx, (source, path) in enumerate(zip(everything, fetched, strict=True))
-    ]
-    ledger = Ledger()
-    per_source = LocalPipelineExecutor(
-        pipeline=[
-            ReadSource(tasks, recipe.corpus.languages, ledger),
-            Judge(ledger),
-            Redact(ledger),
-            CapSource(tasks, recipe.corpus.max_source_bytes, ledger),
-            WriteStage(stages, ledger),
-        ],
-        tasks=len(tasks),
-        workers=min(n_workers, len(tasks)),
-        logging_dir=str(stages / "log-files"),
-    )
-    per_source.run()
-    deduplicated = LocalPipelineExecutor(
-        pipeline=[Deduplicate(stages, len(recipe.held_out), len(tasks))],
-        tasks=1,
-        workers=1,
-        logging_dir=str(stages / "log-dedup"),
-    )
-    deduplicated.run()
-    # Without its summary a run has no corpus, so nothing is taken from a half-published one.
-    paths.summary.unlink(missing_ok=True)
-    for target in (paths.corpus, paths.held_out):
-        _publish(stages / target.name, target)
-    corpus_id = build_index(paths.index, _documents(paths.corpus))
-    trained = list(zip(everything, fetched, strict=True))[len(recipe.held_out) :]
-    write_notices(paths.notices, trained)
-    summary = summarize(recipe, stages, paths, corpus_id)
-    write_json(paths.summary, summary)
+    check_languages(recipe)
+    if not recipe.sources:
+        raise RecipeError(f"{recipe.path} names no [[source]]: a corpus needs at least one")
+    opened = open_all(recipe, out)
+    say(f"{len(opened)} sources at hand")
+    settings_id = settings_digest(recipe, opened)
+    with locked(out):
+        summary = finished_summary(out, settings_id)
+        if summary is None:
+            work = Work(
+                folder=out / STAGES_FOLDER / settings_id[:16],
+                out=out,
+                recipe_name=recipe.name,
+                directory=recipe.path.parent,
+                config=recipe.corpus,
+                tasks=split_into_tasks(opened),
+                settings_id=settings_id,
+            )
+            if not _run(work, cluster):
+                say("the jobs are queued; run the same command again when they are done")
+                return None
+            summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        else:
+            say("nothing changed since this corpus was made")
+        shutil.rmtree(out / STAGES_FOLDER, ignore_errors=True)
     for line in stage_table(summary["stages"]):
         say(line)
-    say(f"{summary['n_files']} files, {summary['n_bytes'] / 1e6:.1f} MB, corpus_id {corpus_id}")
-    return corpus_id
+    redacted = ", ".join(f"{kind} {n}" for kind, n in summary["redacted"].items()) or "nothing"
+    say(f"redacted: {redacted}")
+    say(
+        f"{summary['n_files']} files, {summary['n_bytes'] / 1e6:.1f} MB, corpus_id "
+        f"{summary['corpus_id']}; report: {out / REPORT}"
+    )
+    return summary
 
 
-def fetch_all(
-    wanted: Sequence[Source], recipe_directory: Path, say: Callable[[str], None]
-) -> list[Path]:
-    """Fetch each source and check its licence; all problems come in one SourceError."""
-
-    def fetch_one(source: Source) -> Path | SourceError:
-        try:
-            return sources.fetch(source)
-        except SourceError as error:
-            return error
-
-    resolved = [
-        replace(source, folder=str((recipe_directory / source.folder).resolve()))
-        if source.folder
-        else source
-        for source in wanted
-    ]
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(fetch_one, resolved))
-    problems = [str(result) for result in results if isinstance(result, SourceError)]
-    # One after the other: the parser of licence expressions is not thread-safe.
-    for source, result in zip(resolved, results, strict=True):
-        if isinstance(result, Path):
-            try:
-                sources.check_licence(source, result)
-            except SourceError as error:
-                problems.append(str(error))
-    if problems:
-        raise SourceError("; ".join(problems))
-    say(f"{len(results)} sources at hand, licences checked")
-    return [result for result in results if isinstance(result, Path)]
-
-
-def summarize(recipe: Recipe, stages: Path, paths: CorpusPaths, corpus_id: str) -> dict[str, Any]:
-    """Counts of the finished corpus, for people and for the model card."""
-    totals = Ledger()
-    for path in [*sorted(stages.glob("ledger-0*.json")), stages / DEDUP_LEDGER_FILE]:
-        totals.add(json.loads(path.read_text(encoding="utf-8")))
-    n_files: Counter[str] = Counter()
-    language_bytes: Counter[str] = Counter()
-    licence_files: Counter[str] = Counter()
-    origins: dict[str, str] = {}
-    for file in read_shards(paths.corpus):
-        n_files["all"] += 1
-        language_bytes[file.language] += len(file.text.encode())
-        licence_files[file.licence] += 1
-        origins[file.origin] = file.version
-    return {
-        "recipe": recipe.name,
-        "corpus_id": corpus_id,
-        "n_files": n_files["all"],
-        "n_bytes": sum(language_bytes.values()),
-        "n_origins": len(origins),
-        "origins": dict(sorted(origins.items())),
-        "held_out": sorted(source.pin or source.name for source in recipe.held_out),
-        "licences": dict(licence_files.most_common()),
-        "languages": dict(language_bytes.most_common()),
-        "stages": [{"stage": stage, **row} for stage, row in totals.rows.items()],
-    }
-
-
-def _documents(corpus: Path) -> Iterator[tuple[ManifestRow, str]]:
-    clusters = json.loads((corpus / CLUSTERS_FILE).read_text(encoding="utf-8"))
-    for file in read_shards(corpus):
-        row = ManifestRow(
-            swhid=file.swhid,
-            origin=file.origin,
-            version=file.version,
-            path=file.path,
-            licence=file.licence,
-            language=file.language,
-            n_bytes=len(file.text.encode()),
-            cluster=clusters[file.swhid],
+def check_languages(recipe: Recipe) -> None:
+    """Raise RecipeError for a language that no file can have."""
+    named = {*recipe.corpus.languages, recipe.corpus.main_language} - {"*", ""}
+    if unknown := sorted(named - LANGUAGES):
+        raise RecipeError(
+            f"{recipe.path} asks for the languages {', '.join(unknown)}: the names are those of "
+            "`starling train corpus --languages`"
         )
-        yield row, file.text
 
 
-def _digest(recipe: Recipe, fetched: Sequence[Path]) -> str:
+def settings_digest(recipe: Recipe, opened: tuple[Opened, ...]) -> str:
+    """Digest of everything that decides the corpus, in no order of sources."""
+    directory = recipe.path.parent
+    opt_out = opt_out_of(recipe.corpus, directory)
+    benchmarks = benchmarks_of(recipe.corpus, directory)
     decisive = {
         "code": CODE_VERSION,
-        "corpus": asdict(recipe.corpus),
-        "sources": [asdict(source) for source in recipe.sources],
-        "held_out": [asdict(source) for source in recipe.held_out],
-        "folders": [
-            [file.path, hashlib.sha256(file.data).hexdigest()]
-            for folder in fetched
-            if folder.is_dir()
-            for file in sources.iter_files(folder)
-        ],
+        # Their tables and rules decide, too.
+        "libraries": {name: version(name) for name in _DECISIVE_LIBRARIES},
+        "config": asdict(recipe.corpus),
+        "opt_out": opt_out.digest if opt_out else "",
+        "benchmarks": benchmarks.digest if benchmarks else "",
+        "sources": sorted(
+            [one.held_out, one.source.origin, asdict(one.source), one.reader.identity()]
+            for one in opened
+        ),
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _publish(made: Path, target: Path) -> None:
-    """Copy a finished stage folder to its public name in place of an older one."""
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(made, temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+def finished_summary(out: Path, settings_id: str) -> dict[str, Any] | None:
+    """The summary in `out`, if a corpus with these very settings stands there whole."""
+    paths = CorpusPaths(root=out)
+    try:
+        summary: dict[str, Any] = json.loads(paths.summary.read_text(encoding="utf-8"))
+        same = summary["settings_id"] == settings_id
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    parts = (paths.corpus, paths.held_out, paths.manifest, paths.index, paths.notices, paths.report)
+    return summary if same and all(part.exists() for part in parts) else None
+
+
+def _run(work: Work, cluster: Cluster) -> bool:
+    work.folder.mkdir(parents=True, exist_ok=True)
+    logs = work.folder / "logs"
+    steps = [
+        Step("prepare", work, prepare, len(work.tasks)),
+        Step("join", work, _join, _n_join_tasks(work)),
+        Step("choose", work, _choose, 1),
+        Step("write", work, write_part, len(work.tasks)),
+        Step("publish", work, _publish, 1),
+    ]
+    try:
+        with shown_progress(steps, logs):
+            return run_steps(steps, logs, cluster)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise CorpusError(
+            f"{work.out} cannot be written ({error.strerror}): free some space and run the same "
+            "command again, it continues"
+        ) from error
+
+
+def _n_join_tasks(work: Work) -> int:
+    return min(N_ALL_BANDS, len(work.tasks))
+
+
+def _join(work: Work, join_idx: int) -> None:
+    for band_idx in range(join_idx, N_ALL_BANDS, _n_join_tasks(work)):
+        band_edges(work.prints, len(work.tasks), band_idx)
+
+
+def _choose(work: Work, _: int) -> None:
+    choose(work)
+
+
+def _publish(work: Work, _: int) -> None:
+    publish(work)

@@ -1,0 +1,69 @@
+"""Datatrove's tasks in processes of this machine.
+
+Datatrove's own local executor keeps a pool that waits for ever when a worker is killed, and a
+manager process that outlives a killed parent. Ours hands the same tasks to a pool that notices, and
+its workers end with their parent. Knows nothing of what the tasks do.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+
+from datatrove.executor import LocalPipelineExecutor
+from loguru import logger
+
+from train.errors import TrainError
+
+_PRELOADED = ["train.corpus.pipeline"]
+"""Imported once, by the process that the workers are forked from."""
+
+
+class LocalExecutor(LocalPipelineExecutor):  # type: ignore[misc]
+    """As many worker processes as `workers`; with one, the tasks run in this process."""
+
+    def run(self) -> None:
+        """Run what is not yet done; an error of a task is raised here as it was raised there."""
+        waiting = self.get_incomplete_ranks()
+        if not waiting:
+            return
+        self.save_executor_as_json()
+        if self.workers == 1:
+            for rank in waiting:
+                self._run_for_rank(rank)
+            return
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_follow_parent)
+        try:
+            for done in as_completed([pool.submit(_run_task, self, rank) for rank in waiting]):
+                done.result()
+        except BrokenProcessPool as error:
+            raise TrainError(
+                "a worker was killed, most likely for want of memory: run the same command again "
+                "with fewer --workers, it continues"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_task(executor: LocalExecutor, rank: int) -> None:
+    executor._run_for_rank(rank)
+
+
+def _follow_parent() -> None:
+    """End with the run; leave Ctrl-C to it; be quiet, as it is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logger.disable("datatrove")
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    # The run itself, not the fork server, which stays as long as its children do.
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only workers come here"
+    connection.wait([parent.sentinel])
+    os._exit(1)
