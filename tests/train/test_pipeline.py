@@ -4,11 +4,13 @@ killed at any moment.
 """
 
 import os
+import pty
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -300,3 +302,23 @@ def test_a_killed_worker_ends_the_run_with_a_cure(project: Path) -> None:
     _, said = run.communicate(timeout=60)
     assert run.returncode == 1 and b"fewer --workers" in said, said
     build(project, project / "out")
+
+
+def test_a_terminal_sees_the_steps_go_by(project: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "starling", "train", "corpus", str(project / "mine.toml"),
+         "--out", str(project / "out"), "--workers", "1"],
+        stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
+            while data := terminal.read(4096):
+                shown += data
+        except OSError:
+            pass  # Linux's way to say that the other end is closed.
+    assert run.wait() == 0
+    assert b"prepare: " in shown and b"task/s]" in shown
