@@ -17,6 +17,7 @@ def test_the_bench_times_every_request(tiny_gguf) -> None:
     assert keys["n"] > 100 and jumps["n"] > 20 and cold["n"] == 2
     for series in (keys, jumps, cold):
         assert 0 < series["p50_ms"] <= series["p95_ms"] <= series["max_ms"]
-    assert keys["answered"] > 0.5
+    # Random weights suggest little that fits; none at all would mean that answers are not counted.
+    assert keys["answered"] > 0.1
     assert answer["model"] == "tiny-random" and answer["model_mb"] > 0
     assert 0 < answer["initialize_ms"] < answer["ready_ms"]

@@ -37,9 +37,13 @@ class LocalExecutor(LocalPipelineExecutor):  # type: ignore[misc]
             return
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
-        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_follow_parent)
+        # The description of the run goes to each worker once. Sent with each task it would fill the
+        # pipe to the workers, and a pool whose pipe is full does not notice a killed worker.
+        pool = ProcessPoolExecutor(
+            self.workers, mp_context=context, initializer=_start_worker, initargs=(self,)
+        )
         try:
-            for done in as_completed([pool.submit(_run_task, self, rank) for rank in waiting]):
+            for done in as_completed([pool.submit(_run_task, rank) for rank in waiting]):
                 done.result()
         except BrokenProcessPool as error:
             raise TrainError(
@@ -50,12 +54,19 @@ class LocalExecutor(LocalPipelineExecutor):  # type: ignore[misc]
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_task(executor: LocalExecutor, rank: int) -> None:
-    executor._run_for_rank(rank)
+_executor: LocalExecutor | None = None
+"""Of a worker process: what its tasks belong to."""
 
 
-def _follow_parent() -> None:
-    """End with the run; leave Ctrl-C to it; be quiet, as it is."""
+def _run_task(rank: int) -> None:
+    assert _executor is not None, "_start_worker runs before the first task"
+    _executor._run_for_rank(rank)
+
+
+def _start_worker(executor: LocalExecutor) -> None:
+    """Take the run; end with it; leave Ctrl-C to it; be quiet, as it is."""
+    global _executor
+    _executor = executor
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logger.disable("datatrove")
     threading.Thread(target=_exit_with_parent, daemon=True).start()
