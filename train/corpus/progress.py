@@ -32,7 +32,7 @@ def shown_progress(steps: Sequence[Step], logs: Path) -> Iterator[None]:
 def _watch(steps: Sequence[Step], logs: Path, done: threading.Event) -> None:
     n_tasks = sum(step.n_tasks for step in steps)
     with tqdm(total=n_tasks, unit="task", file=sys.stderr, leave=False) as bar:
-        while not done.wait(_REFRESH_S):
+        while True:
             finished = [n_finished(step, logs) for step in steps]
             running = (
                 step.name for step, n in zip(steps, finished, strict=True) if n < step.n_tasks
@@ -40,3 +40,5 @@ def _watch(steps: Sequence[Step], logs: Path, done: threading.Event) -> None:
             bar.set_description(next(running, ""), refresh=False)
             bar.n = sum(finished)
             bar.refresh()
+            if done.wait(_REFRESH_S):
+                return
