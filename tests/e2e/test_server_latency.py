@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 
+from tests import tiny_model
 from tests.lsp_client import REPOSITORY
 
 
-def test_the_bench_times_every_request(tiny_gguf) -> None:
+def test_the_bench_times_every_request(tmp_path) -> None:
+    # These random weights mostly suggest something that fits; others are mostly silent.
+    tiny_gguf = tmp_path / "tiny.gguf"
+    tiny_model.write(tiny_gguf, seed=7)
     bench = REPOSITORY / "bench" / "completion_latency.py"
     command = [sys.executable, str(bench), "--json", "--bundle", str(tiny_gguf)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -17,7 +21,6 @@ def test_the_bench_times_every_request(tiny_gguf) -> None:
     assert keys["n"] > 100 and jumps["n"] > 20 and cold["n"] == 2
     for series in (keys, jumps, cold):
         assert 0 < series["p50_ms"] <= series["p95_ms"] <= series["max_ms"]
-    # Random weights suggest little that fits; none at all would mean that answers are not counted.
-    assert keys["answered"] > 0.1
+    assert keys["answered"] > 0.5
     assert answer["model"] == "tiny-random" and answer["model_mb"] > 0
     assert 0 < answer["initialize_ms"] < answer["ready_ms"]
