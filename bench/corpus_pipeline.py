@@ -76,7 +76,8 @@ from train.corpus.source_file import (
 from train.corpus.sources.folder import open_folder
 from train.corpus.stages import Item, build_stages
 from train.corpus.tasks import Opened, Task, Work, split_into_tasks
-from train.recipe import Recipe, Source, load_recipe
+from train.recipe import Recipe, Source
+from train.recipe_file import load_recipe
 
 LARGE_DOCUMENTS = 5_000_000
 DOCUMENTS_PER_ORIGIN = 50

@@ -10,7 +10,7 @@ from typing import Any
 from quantize.gguf_writer import WEIGHTS_LICENCE
 from quantize.verify import QuantizationReport
 from runtime.spec import ModelSpec
-from train.evaluate import to_markdown
+from train.evaluation.fim_tasks import to_markdown
 
 _MAX_TABLE_ROWS = 40
 

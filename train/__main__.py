@@ -10,7 +10,8 @@ import click
 
 from train.evaluation.programs_command import ds1000, humaneval, humaneval_infilling, multipl_e
 from train.evaluation.typing_command import typing
-from train.recipe import Recipe, load_recipe
+from train.recipe import Recipe
+from train.recipe_file import load_recipe
 
 _recipe_option = click.option(
     "--recipe", "recipe_name", default="default", show_default=True,
@@ -251,7 +252,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.option("--max-kb", default=1000, show_default=True, help="Text to score, in kilobytes.")
 def bpb(bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, max_kb: int) -> None:
     """Bits per byte."""
-    from train import evaluate as evaluation
+    from train.evaluation import fim_tasks as evaluation
 
     files = evaluation.held_out_files(held_out)
     with evaluation.open_model(bundle) as (engine, model):
@@ -269,7 +270,7 @@ def fim(
     bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, n_per_kind: int
 ) -> None:
     """Fill-in-the-middle beside a completer that only copies from the file."""
-    from train import evaluate as evaluation
+    from train.evaluation import fim_tasks as evaluation
 
     files = evaluation.held_out_files(held_out)
     tasks = evaluation.draw_tasks(files, n_per_kind=n_per_kind, seed=0)
@@ -291,7 +292,7 @@ def fim(
 @click.option("-n", "n_per_kind", default=250, show_default=True, help="Tasks of each kind.")
 def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: int) -> None:
     """What the setting `minConfidence` shows and hides, for choosing it."""
-    from train import evaluate as evaluation
+    from train.evaluation import fim_tasks as evaluation
 
     tasks = evaluation.draw_tasks(
         evaluation.held_out_files(held_out), n_per_kind=n_per_kind, seed=5
@@ -342,7 +343,7 @@ for _command in (typing, humaneval, humaneval_infilling, multipl_e, ds1000):
 
 def _report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
     from train.corpus.source_file import write_json
-    from train.evaluate import to_markdown
+    from train.evaluation.fim_tasks import to_markdown
 
     if out is not None:
         write_json(out, earlier_report(out, report) | report)

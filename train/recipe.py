@@ -1,26 +1,14 @@
-"""Recipes: one TOML file that says what to train on and how.
+"""Recipes: everything that decides the weights. `train.recipe_file` reads them from TOML."""
 
-A recipe is found by name in ``train/recipes/`` or by path. Every key is known here; an unknown one
-is refused with the nearest known name, so that a misspelt setting never falls back in silence.
-"""
-
-import difflib
 import math
-import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from train.errors import RecipeError
 
-RECIPES_DIRECTORY = Path(__file__).resolve().parent / "recipes"
-
 MIN_ROW_TOKENS = 64
 """A shorter row has no room for a sample with its sentinels."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +124,7 @@ class CorpusConfig:
             ("licences", ("permissive", "any")),
             ("notebooks", ("structured", "script")),
         ):
-            if getattr(self, name) not in known:
-                raise RecipeError(
-                    f"corpus.{name} is {getattr(self, name)!r}: write {' or '.join(known)}"
-                )
+            _require_one_of(getattr(self, name), known, f"corpus.{name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +143,7 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Qwen3 architecture with one key/value head and tied embeddings."""
+    """A decoder; embeddings are tied."""
 
     name: str
     n_layers: int
@@ -168,12 +153,45 @@ class ModelConfig:
     head_dim: int
     context_tokens: int
     """Longest sequence that the model is used with."""
+    architecture: str = "qwen3"
+    """``qwen3`` (RMSNorm, RoPE, QK-norm, SwiGLU), ``gpt_bigcode`` (StarCoder: LayerNorm, learned
+    positions, GELU) or ``starcoder2`` (LayerNorm, RoPE, GELU)."""
+    n_kv_heads: int = 1
+    """Key/value heads; one is multi-query attention."""
     rope_theta: float = 10_000.0
+    norm_eps: float = 1e-6
+    init_std: float = 0.02
+    dropout: float = 0.0
+    """Of attention and residuals."""
+    sliding_window_tokens: int = 0
+    """`starcoder2`: how far back a position sees; 0 is the whole context."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "model")
+        _require_positive(self, "model", but=("dropout", "sliding_window_tokens"))
+        _require_one_of(self.architecture, ("qwen3", "gpt_bigcode", "starcoder2"),
+                        "model.architecture")  # fmt: skip
         if self.head_dim % 2:
             raise RecipeError(f"model.head_dim is {self.head_dim}, rotary positions need it even")
+        if self.n_heads % self.n_kv_heads:
+            raise RecipeError(
+                f"model.n_heads is {self.n_heads}, it must be a multiple of n_kv_heads "
+                f"({self.n_kv_heads})"
+            )
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"model.dropout is {self.dropout}, it must lie in 0 to 1")
+        if self.sliding_window_tokens and self.architecture != "starcoder2":
+            raise RecipeError("model.sliding_window_tokens is known to starcoder2 only: remove it")
+        if self.architecture == "qwen3":
+            return
+        if self.head_dim * self.n_heads != self.d_model:
+            raise RecipeError(
+                f"{self.architecture} needs model.head_dim x n_heads = d_model: "
+                f"{self.head_dim} x {self.n_heads} is not {self.d_model}"
+            )
+        if self.architecture == "gpt_bigcode" and (
+            self.n_kv_heads != 1 or self.d_ff != 4 * self.d_model
+        ):
+            raise RecipeError("gpt_bigcode needs model.n_kv_heads = 1 and d_ff = 4 x d_model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,34 +202,82 @@ class FitConfig:
     row_tokens: int
     """Length of a packed row."""
     batch_rows: int
-    """Rows of one step."""
+    """Rows of one step, over all devices."""
     n_steps: int
     """Steps of the whole schedule; `--minutes` may shorten it."""
     warmup_steps: int
-    decay_share: float
-    """Last share of the schedule, in which learning rates fall linearly to zero."""
-    muon_lr: float
-    """Learning rate of matrices."""
     adamw_lr: float
-    """Learning rate of embeddings and norms."""
+    """Learning rate of embeddings and norms; of everything with ``optimizer = "adamw"``."""
+    muon_lr: float = 0.02
+    """Learning rate of matrices under ``optimizer = "muon"``."""
+    optimizer: str = "muon"
+    """``muon`` (matrices by Muon, the rest by AdamW) or ``adamw``."""
+    schedule: str = "wsd"
+    """``wsd`` (warm-up, stable, linear decay) or ``cosine``."""
+    decay_share: float = 0.4
+    """`wsd`: last share of the schedule, in which learning rates fall linearly."""
+    final_lr_share: float = 0.0
+    """Learning rates at the end of the schedule, as a share of the full ones."""
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    z_loss: float = 0.0
+    """Weight of the squared log-partition in the loss; 0 is off."""
+    ema_decay: float = 0.0
+    """Each step, the exported weights keep this share of their old value; 0 exports the last."""
+    micro_rows: int = 0
+    """Rows that a device computes at a time, for less memory; 0 is all of its rows."""
+    activation_checkpointing: bool = False
+    """Compute the blocks again in the backward pass, for less memory."""
+    parallel: str = "ddp"
+    """Under torchrun: ``ddp`` (each device holds the model) or ``fsdp`` (a share of it)."""
     fim_rate: float = 0.8
     """Share of samples that are turned into fill-in-the-middle."""
+    other_files_share: float = 0.5
+    """Share of samples that begin with a piece of another file of the same project."""
+    file_layout: str = "file_sep"
+    """How a file is introduced: ``file_sep`` as StarCoder2 and Starling's prompts do, or
+    ``filename``, after ``<reponame>``, as StarCoder does."""
     checkpoint_seconds: float = 300.0
     """Wall time between two checkpoints."""
+    keep_every_steps: int = 0
+    """Keep the checkpoints of every so many steps for good, beside the last and the best; 0 is
+    none."""
+    validation_every_steps: int = 0
+    """Measure the loss on held-out rows every so many steps; 0 is never."""
+    validation_rows: int = 32
+    """Rows that are measured."""
     compile: bool = True
     """torch.compile; off where its minute of start-up does not pay."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "fit", but=("seed", "warmup_steps", "decay_share", "weight_decay",
-                                            "fim_rate"))  # fmt: skip
-        for name in ("decay_share", "fim_rate"):
+        _require_positive(
+            self,
+            "fit",
+            but=(
+                "seed", "warmup_steps", "decay_share", "final_lr_share", "weight_decay", "z_loss",
+                "ema_decay", "micro_rows", "fim_rate", "other_files_share", "keep_every_steps",
+                "validation_every_steps",
+            ),
+        )  # fmt: skip
+        for name in (
+            "decay_share", "final_lr_share", "fim_rate", "other_files_share", "ema_decay"
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"fit.{name} is {getattr(self, name)}, it must lie in 0 to 1")
+        for name, known in (
+            ("optimizer", ("muon", "adamw")),
+            ("schedule", ("wsd", "cosine")),
+            ("parallel", ("ddp", "fsdp")),
+            ("file_layout", ("file_sep", "filename")),
+        ):
+            _require_one_of(getattr(self, name), known, f"fit.{name}")
         if self.row_tokens < MIN_ROW_TOKENS:
             raise RecipeError(
                 f"fit.row_tokens is {self.row_tokens}, it must be at least {MIN_ROW_TOKENS}"
+            )
+        if self.micro_rows > self.batch_rows:
+            raise RecipeError(
+                f"fit.micro_rows is {self.micro_rows}, more than batch_rows ({self.batch_rows})"
             )
 
 
@@ -230,90 +296,6 @@ class Recipe:
     fit: FitConfig
 
 
-def load_recipe(name_or_path: str) -> Recipe:
-    """The recipe of that name, or in that TOML file; raises RecipeError."""
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = RECIPES_DIRECTORY / f"{name_or_path}.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in RECIPES_DIRECTORY.glob("*.toml")))
-        raise RecipeError(
-            f"there is no recipe {name_or_path!r}: use one of {known}, or the path of a .toml file"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from error
-    _refuse_unknown(
-        values, ("source", "held_out", "corpus", "tokenizer", "model", "fit"), str(path)
-    )
-    held_out = _sources(values, "held_out", path)
-    sources = _sources(values, "source", path)
-    _refuse_doubled((*held_out, *sources), path)
-    return Recipe(
-        name=path.stem,
-        path=path.resolve(),
-        sources=sources,
-        held_out=held_out,
-        corpus=_section(CorpusConfig, values, "corpus", path),
-        tokenizer=_section(TokenizerConfig, values, "tokenizer", path),
-        model=_section(ModelConfig, values, "model", path),
-        fit=_section(FitConfig, values, "fit", path),
-    )
-
-
-def _sources(values: Mapping[str, Any], key: str, path: Path) -> tuple[Source, ...]:
-    rows = values.get(key, [])
-    if not isinstance(rows, list):
-        raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
-    return tuple(
-        _build(Source, row, f"[[{key}]] number {i + 1}", path) for i, row in enumerate(rows)
-    )
-
-
-def _refuse_doubled(sources: tuple[Source, ...], path: Path) -> None:
-    # PEP 503: distributions whose names differ only in case and separators are one.
-    names = [
-        re.sub(r"[-_.]+", "-", source.origin).lower() if source.pin else source.origin
-        for source in sources
-    ]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise RecipeError(f"{path} names {', '.join(sorted(doubled))} twice: keep one")
-
-
-def _section(kind: type[T], values: Mapping[str, Any], key: str, path: Path) -> T:
-    if not isinstance(values.get(key), dict):
-        raise RecipeError(f"{path} has no [{key}] section: add one")
-    return _build(kind, values[key], f"[{key}]", path)
-
-
-def _build(kind: type[T], values: Mapping[str, Any], where: str, path: Path) -> T:
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    _refuse_unknown(values, known, f"{path} {where}")
-    missing = [
-        name for name, field in known.items() if field.default is MISSING and name not in values
-    ]
-    if missing:
-        raise RecipeError(f"{path} {where} lacks {', '.join(missing)}: add it")
-    checked = {}
-    for name, value in values.items():
-        checked[name] = _checked(value, known[name].type, f"{path} {where} {name}")
-    return kind(**checked)
-
-
-def _checked(value: Any, annotation: Any, where: str) -> Any:
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if annotation == tuple[str, ...] and isinstance(value, list):
-        if all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise RecipeError(f"{where} must be a list of strings, not {value!r}")
-    if not isinstance(annotation, type) or type(value) is not annotation:
-        wanted = getattr(annotation, "__name__", str(annotation))
-        raise RecipeError(f"{where} must be of type {wanted}, not {value!r}")
-    return value
-
-
 def _require_positive(config: Any, section: str, *, but: tuple[str, ...] = ()) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
@@ -322,9 +304,6 @@ def _require_positive(config: Any, section: str, *, but: tuple[str, ...] = ()) -
                 raise RecipeError(f"{section}.{field.name} is {value}, it must be positive")
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: Any, where: str) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, list(known), n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
-            raise RecipeError(f"{where} has an unknown key `{key}`: {hint}")
+def _require_one_of(value: str, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise RecipeError(f"{where} is {value!r}: write {' or '.join(known)}")

@@ -18,22 +18,22 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from runtime.bundle import SPEC_FILE
-from train.checkpoint import (
+from train.corpus.executors import Cluster
+from train.corpus.pipeline import CorpusPaths, build_corpus
+from train.corpus.source_file import read_shards
+from train.errors import CheckpointError, CorpusError
+from train.fitting.checkpoint import (
     export_model,
     finished_checkpoints,
     load_checkpoint,
     load_state,
     whole_folder,
 )
-from train.corpus.executors import Cluster
-from train.corpus.pipeline import CorpusPaths, build_corpus
-from train.corpus.source_file import read_shards
-from train.errors import CheckpointError, CorpusError
-from train.fit import fit, run_identity
-from train.model import build_model
+from train.fitting.loop import fit, run_identity
+from train.model.architectures import build_model
 from train.recipe import Recipe
-from train.shards import TokenShard, open_tokens, write_tokens
-from train.tokenizer import load_tokenizer, save_tokenizer, sha256_of, train_tokenizer
+from train.samples.shards import TokenShard, open_tokens, write_tokens
+from train.samples.tokenizer import load_tokenizer, save_tokenizer, sha256_of, train_tokenizer
 
 Say = Callable[[str], None]
 

@@ -24,7 +24,7 @@ from runtime.bundle import open_bundle
 from runtime.engine import Engine
 from runtime.fim import SPECIAL_TOKENS, Order, own_tokens
 from runtime.spec import ModelSpec
-from train.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
+from train.samples.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 
 MAX_LOGIT_DIFFERENCE = 0.02
 # A broken conversion is not close: it differs by this much at least.

@@ -15,8 +15,8 @@ from runtime.engine import Engine
 from runtime.fim import SPECIAL_TOKENS, own_tokens
 from runtime.spec import ModelSpec
 from tests.train import tiny_corpus
-from train.recipe import load_recipe
-from train.tokenizer import train_tokenizer
+from train.recipe_file import load_recipe
+from train.samples.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = default_bundle_directory()

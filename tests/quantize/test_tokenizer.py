@@ -15,7 +15,7 @@ from quantize.errors import TokenizerError
 from quantize.tokenizer import PRE_TOKENIZERS, TokenType, read_tokenizer
 from runtime.fim import SPECIAL_TOKENS, own_tokens
 from tests.quantize import tiny_checkpoint
-from train.tokenizer import SPLIT_PATTERN
+from train.samples.tokenizer import SPLIT_PATTERN
 
 N_TOKENS = tiny_checkpoint.VOCAB_SIZE
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.fim import Order
 from runtime.spec import ModelSpec
-from train.tokenizer import save_tokenizer, sha256_of, train_tokenizer
+from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer
 
 N_LAYERS, D_MODEL, D_FF, N_HEADS, N_KV_HEADS, HEAD_DIM = 2, 256, 512, 2, 1, 64
 VOCAB_SIZE, CONTEXT_TOKENS, ROPE_THETA, NORM_EPS = 512, 256, 100_000.0, 1e-6

@@ -6,7 +6,7 @@ from typing import Any
 
 from train.corpus.executors import Cluster
 from train.corpus.pipeline import build_corpus
-from train.recipe import load_recipe
+from train.recipe_file import load_recipe
 
 SETTINGS = """
 [corpus]

@@ -12,9 +12,9 @@ from runtime.engine import Engine, FimRequest
 from runtime.sampling import SamplingConfig
 from tests import tiny_model
 from tests.train import tiny_corpus
-from train import evaluate
 from train.corpus.source_file import write_shard
 from train.errors import CorpusError
+from train.evaluation import fim_tasks as evaluate
 
 
 def task(prefix: str, middle: str, suffix: str = "\n") -> evaluate.FimTask:

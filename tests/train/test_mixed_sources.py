@@ -20,9 +20,9 @@ from train.corpus.prepare import FACTS, KINDS
 from train.corpus.raw_file import Kind
 from train.corpus.source_file import digest_u64, read_rows, read_shards
 from train.errors import CorpusError, LicenceRefused, RecipeError, SourceError
-from train.recipe import load_recipe
-from train.shards import write_tokens
-from train.tokenizer import decode, train_tokenizer
+from train.recipe_file import load_recipe
+from train.samples.shards import write_tokens
+from train.samples.tokenizer import decode, train_tokenizer
 
 PLAIN = SETTINGS.replace('opt_out = "opt-out.txt"\n', "").replace(
     'decontaminate = ["benchmark.jsonl"]\n', ""

@@ -32,7 +32,7 @@ from train.corpus.pipeline import CorpusPaths, build_corpus
 from train.corpus.run_lock import locked
 from train.corpus.source_file import SourceFile, read_rows, read_shards
 from train.errors import CorpusError, RecipeError, SourceError
-from train.recipe import load_recipe
+from train.recipe_file import load_recipe
 from train.run import corpus_id_of_run
 
 FATES = {

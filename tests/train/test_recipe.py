@@ -7,7 +7,7 @@ import pytest
 from attribution.manifest import read_manifest
 from train.corpus.licensing.expressions import is_permissive
 from train.errors import RecipeError
-from train.recipe import RECIPES_DIRECTORY, load_recipe
+from train.recipe_file import RECIPES_DIRECTORY, load_recipe
 
 _TINY = (RECIPES_DIRECTORY / "tiny.toml").read_text(encoding="utf-8")
 

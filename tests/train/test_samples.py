@@ -12,12 +12,12 @@ from tokenizers import Tokenizer
 
 from runtime import fim
 from tests.train import tiny_corpus
-from train import fim_transform
-from train.dataloader import IGNORED, RowStream, prefetched
-from train.fim_transform import FIM_TOKENS
-from train.shards import TokenShard, write_tokens
-from train.syntax_nodes import NodeKind, spans
-from train.tokenizer import encode, train_tokenizer
+from train.samples import fim_transform
+from train.samples.fim_transform import FIM_TOKENS
+from train.samples.rows import IGNORED, RowStream, prefetched
+from train.samples.shards import TokenShard, write_tokens
+from train.samples.syntax_nodes import NodeKind, spans
+from train.samples.tokenizer import encode, train_tokenizer
 
 ROW_TOKENS = 257
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train import syntax_nodes
 from train.errors import TrainError
-from train.syntax_nodes import NodeKind, grammar_of, spans
-from train.syntax_queries import GRAMMARS
+from train.samples import syntax_nodes
+from train.samples.syntax_nodes import NodeKind, grammar_of, spans
+from train.samples.syntax_queries import GRAMMARS
 
 PYTHON = '''\
 # Wäge ☺
@@ -335,7 +335,7 @@ def test_a_piece_is_read_in_milliseconds() -> None:
 
 
 def test_kinds_have_a_weight() -> None:
-    from train.fim_transform import NODE_WEIGHTS
+    from train.samples.fim_transform import NODE_WEIGHTS
 
     assert set(NODE_WEIGHTS) == set(NodeKind)
     assert sum(NODE_WEIGHTS.values()) == pytest.approx(1)

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from runtime.fim import SPECIAL_TOKENS
 from tests.train import tiny_corpus
 from train.errors import CorpusError
-from train.shards import open_tokens
-from train.tokenizer import check, decode, encode, load_tokenizer, train_tokenizer
+from train.samples.shards import open_tokens
+from train.samples.tokenizer import check, decode, encode, load_tokenizer, train_tokenizer
 
 
 @pytest.fixture(scope="module")

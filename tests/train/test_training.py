@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from tests.train import tiny_corpus
-from train import model as models
-from train.checkpoint import MODEL_FILE, finished_checkpoints
 from train.errors import CheckpointError, TrainError
-from train.fit import METRICS_FILE, fit
-from train.optim import schedule_factor
-from train.recipe import Recipe, load_recipe
-from train.shards import TokenShard
+from train.fitting.checkpoint import MODEL_FILE, finished_checkpoints
+from train.fitting.loop import METRICS_FILE, fit
+from train.fitting.optim import schedule_factor
+from train.model import architectures as models
+from train.recipe import Recipe
+from train.recipe_file import load_recipe
+from train.samples.shards import TokenShard
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +135,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tests.train.test_training import recipe
-from train.fit import fit
-from train.shards import open_tokens
-from train.tokenizer import load_tokenizer
+from train.fitting.loop import fit
+from train.samples.shards import open_tokens
+from train.samples.tokenizer import load_tokenizer
 directory, out = map(Path, sys.argv[1:])
 config = recipe(n_steps=100_000)
 config = replace(config, fit=replace(config.fit, checkpoint_seconds=0.01))

@@ -5,8 +5,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from train.corpus.source_file import SourceFile
-from train.shards import TokenShard, write_tokens
-from train.tokenizer import save_tokenizer, sha256_of, train_tokenizer
+from train.samples.shards import TokenShard, write_tokens
+from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer
 
 _BODY = '''\
 import os

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from train.corpus.source_file import whole_file
 from train.corpus.sources.package_index import resolve_sha256
 from train.errors import RecipeError
-from train.recipe import Recipe, Source, load_recipe
+from train.recipe import Recipe, Source
+from train.recipe_file import load_recipe
 
 _N_REQUESTS = 4
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from runtime.sampling import SamplingConfig
 from train.errors import CorpusError
-from train.evaluate import mean_with_interval
+from train.evaluation.fim_tasks import mean_with_interval
 from train.evaluation.problems import Problem
 from train.evaluation.sandbox import Outcome, Verdict, run_program
 from train.evaluation.writer import PromptStyle, Sample, Writer

@@ -163,7 +163,7 @@ def typing(
 
 def held_out_files(directory: Path, *, language: str) -> list[SourceFile]:
     """The held-out files in one language (empty: in all); CorpusError when there are none."""
-    from train import evaluate
+    from train.evaluation import fim_tasks as evaluate
 
     files = evaluate.held_out_files(directory)
     found = [file for file in files if language.lower() in ("", file.language.lower())]

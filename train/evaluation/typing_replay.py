@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import trim
-from train.evaluate import N_BOOTSTRAP, FimTask
-from train.evaluate import copy_completer as copy_from_context
+from train.evaluation.fim_tasks import N_BOOTSTRAP, FimTask
+from train.evaluation.fim_tasks import copy_completer as copy_from_context
 from train.evaluation.typing_passages import Document, Passage
 
 ALL_PROJECTS = "all"

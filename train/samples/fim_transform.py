@@ -15,9 +15,9 @@ from random import Random
 from tokenizers import Tokenizer
 
 from runtime import fim
-from train import syntax_nodes
-from train.syntax_nodes import NodeKind
-from train.tokenizer import encode
+from train.samples import syntax_nodes
+from train.samples.syntax_nodes import NodeKind
+from train.samples.tokenizer import encode
 
 FIM_TOKENS = fim.own_tokens()
 SPM_SHARE = 0.5

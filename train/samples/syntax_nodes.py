@@ -22,13 +22,13 @@ import numpy as np
 
 from train.corpus.languages import language_of
 from train.errors import TrainError
-from train.syntax_queries import GRAMMARS
+from train.samples.syntax_queries import GRAMMARS
 
 
 class NodeKind(StrEnum):
     """What a span is. Characters that are of several kinds are of the first of them in this order.
 
-    The values are the names of captures in `train.syntax_queries`.
+    The values are the names of captures in `train.samples.syntax_queries`.
     """
 
     DOCSTRING = "docstring"

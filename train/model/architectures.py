@@ -16,7 +16,7 @@ from runtime import fim
 from runtime.fim import Order
 from runtime.spec import ModelSpec
 from train.recipe import ModelConfig, Recipe
-from train.shards import TokenShard
+from train.samples.shards import TokenShard
 
 ARCHITECTURE = "qwen3"
 N_KV_HEADS = 1

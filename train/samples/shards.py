@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from train.corpus.raw_file import Kind
 from train.corpus.source_file import SourceFile
 from train.errors import CorpusError
-from train.tokenizer import encode, encode_layout
+from train.samples.tokenizer import encode, encode_layout
 
 MAGIC = b"STARTOKS"
 VERSION = 1

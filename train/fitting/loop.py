@@ -14,17 +14,16 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from train.checkpoint import (
+from train.errors import TrainError
+from train.fitting.checkpoint import (
     RunState,
     finished_checkpoints,
     load_checkpoint,
     load_state,
     save_checkpoint,
 )
-from train.dataloader import Batch, RowStream, prefetched
-from train.errors import TrainError
-from train.fim_transform import samples_identity
-from train.model import (
+from train.fitting.optim import build_optimizers, schedule_factor, set_learning_rates
+from train.model.architectures import (
     build_model,
     compile_hot_path,
     hidden_states,
@@ -32,9 +31,10 @@ from train.model import (
     model_spec,
     n_params,
 )
-from train.optim import build_optimizers, schedule_factor, set_learning_rates
 from train.recipe import Recipe
-from train.shards import TokenShard
+from train.samples.fim_transform import samples_identity
+from train.samples.rows import Batch, RowStream, prefetched
+from train.samples.shards import TokenShard
 
 METRICS_FILE = "metrics.jsonl"
 

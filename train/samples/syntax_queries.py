@@ -1,7 +1,7 @@
 """Which tree-sitter grammars read which languages, and which of their nodes are worth cutting.
 
-The captures of a query are the kinds of `train.syntax_nodes.NodeKind`, and `documented` for what a
-comment right above it describes, and `error`. Only tables; they import nothing.
+The captures of a query are the kinds of `train.samples.syntax_nodes.NodeKind`, and `documented` for
+what a comment right above it describes, and `error`. Only tables; they import nothing.
 """
 
 _PYTHON = """

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from runtime import fim
-from train.fim_transform import FIM_TOKENS, fim_sample, plain_sample
-from train.shards import TokenShard
-from train.syntax_nodes import grammar_of
-from train.tokenizer import decode, encode
+from train.samples.fim_transform import FIM_TOKENS, fim_sample, plain_sample
+from train.samples.shards import TokenShard
+from train.samples.syntax_nodes import grammar_of
+from train.samples.tokenizer import decode, encode
 
 PATH_HEAD_SHARE = 0.75
 """Share of samples that begin with their path, as prompts do when serving."""
