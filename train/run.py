@@ -12,6 +12,7 @@ Each step checks that what it reads belongs together. `corpus` takes up finished
 import json
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,13 @@ def make_tokens(recipe: Recipe, run: Path, *, say: Say) -> None:
 
 def fit_model(recipe: Recipe, run: Path, *, minutes: float | None, say: Say) -> None:
     """Train, or continue."""
-    tokenizer, shard = _tokens_of_run(run)
+    _tokens_of_run(run)
     languages = _summary(run)["languages"]
-    fit(recipe, shard, tokenizer, run / "fit", languages=languages, minutes=minutes, say=say)
+    tokenizer = run / "tokenizer"
+    fit(
+        recipe, tokenizer / "tokens.bin", tokenizer / "tokenizer.json", run / "fit",
+        languages=languages, minutes=minutes, say=say,
+    )  # fmt: skip
 
 
 def export(recipe: Recipe, run: Path, *, say: Say) -> Path:
@@ -129,13 +134,10 @@ def _tokens_of_run(run: Path) -> tuple[Tokenizer, TokenShard]:
 
 
 def _sample(corpus: Path) -> list[str]:
-    texts, n_chars = [], 0
-    for file in read_shards(corpus):
-        n_chars += len(file.text)
-        if n_chars > TOKENIZER_SAMPLE_CHARS:
-            break
-        texts.append(file.text)
-    return texts
+    """Every n-th text, over all projects."""
+    n_chars = sum(len(file.text) for file in read_shards(corpus))
+    step = -(-n_chars // TOKENIZER_SAMPLE_CHARS)
+    return [file.text for file in islice(read_shards(corpus), 0, None, step)]
 
 
 def _write_held_out_text(run: Path, path: Path, max_chars: int = 400_000) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 
 from train.errors import TrainError
 from train.fitting.checkpoint import (
@@ -25,24 +24,24 @@ from train.fitting.checkpoint import (
 from train.fitting.optim import build_optimizers, schedule_factor, set_learning_rates
 from train.model.architectures import (
     build_model,
-    compile_hot_path,
     hidden_states,
-    mean_loss,
     model_spec,
     n_params,
 )
+from train.model.loss import compile_chunks, mean_loss
 from train.recipe import Recipe
 from train.samples.fim_transform import samples_identity
-from train.samples.rows import Batch, RowStream, prefetched
-from train.samples.shards import TokenShard
+from train.samples.loader import BatchLoader
+from train.samples.rows import Batch
+from train.samples.shards import TokenShard, open_tokens
 
 METRICS_FILE = "metrics.jsonl"
 
 
 def fit(
     recipe: Recipe,
-    shard: TokenShard,
-    tokenizer: Tokenizer,
+    tokens_path: Path,
+    tokenizer_path: Path,
     out: Path,
     *,
     languages: Sequence[str],
@@ -57,6 +56,7 @@ def fit(
     with a checkpoint, as a kill would without.
     """
     config = recipe.fit
+    shard = open_tokens(tokens_path)
     model = build_model(recipe.model, shard.vocab_size, seed=config.seed)
     optimizers = build_optimizers(model, config)
     identity = run_identity(recipe, shard)
@@ -67,14 +67,6 @@ def fit(
         state, spec = load_state(checkpoints[-1], identity)
         load_checkpoint(checkpoints[-1], model, optimizers)
         say(f"continuing from {checkpoints[-1].name}")
-    stream = RowStream(
-        shard,
-        tokenizer,
-        seed=config.seed,
-        row_tokens=config.row_tokens,
-        fim_rate=config.fim_rate,
-        state=state.data or None,
-    )
     say(
         f"{recipe.model.name}: {n_params(model) / 1e6:.2f}M parameters, corpus "
         f"{len(shard.tokens_N) / 1e6:.1f}M tokens ({shard.n_bytes / len(shard.tokens_N):.2f} "
@@ -85,32 +77,33 @@ def fit(
     elapsed_before, step, sitting_steps = state.elapsed_seconds, state.step, 0
     log = Progress(out / METRICS_FILE, say, step)
     path = checkpoints[-1] if checkpoints else out
-    for batch in prefetched(stream.batches(config.batch_rows)):
-        elapsed = elapsed_before + time.monotonic() - started
-        progress = step / config.n_steps
-        if minutes is not None:
-            progress = max(progress, elapsed / (60 * minutes))
-        done = progress >= 1.0 or sitting_steps == stop_after_steps
-        if done or time.monotonic() - saved_at > config.checkpoint_seconds:
-            if sitting_steps:
-                path = save_checkpoint(out, model, optimizers, state, spec)
-            saved_at = time.monotonic()
-        if done:
-            break
-        factor = schedule_factor(step, progress, config)
-        set_learning_rates(optimizers, config, factor)
-        loss = _step(model, optimizers, loss_of, batch, config.clip_norm)
-        if not math.isfinite(loss):
-            raise TrainError(
-                f"the loss of step {step} is {loss}: lower fit.muon_lr and fit.adamw_lr; the last "
-                f"checkpoint in {out} is whole"
+    with BatchLoader(tokens_path, tokenizer_path, config, state=state.data or None) as batches:
+        for batch in batches:
+            elapsed = elapsed_before + time.monotonic() - started
+            progress = step / config.n_steps
+            if minutes is not None:
+                progress = max(progress, elapsed / (60 * minutes))
+            done = progress >= 1.0 or sitting_steps == stop_after_steps
+            if done or time.monotonic() - saved_at > config.checkpoint_seconds:
+                if sitting_steps:
+                    path = save_checkpoint(out, model, optimizers, state, spec)
+                saved_at = time.monotonic()
+            if done:
+                break
+            factor = schedule_factor(step, progress, config)
+            set_learning_rates(optimizers, config, factor)
+            loss = _step(model, optimizers, loss_of, batch, config.clip_norm)
+            if not math.isfinite(loss):
+                raise TrainError(
+                    f"the loss of step {step} is {loss}: lower fit.muon_lr and fit.adamw_lr; the "
+                    f"last checkpoint in {out} is whole"
+                )
+            step, sitting_steps = step + 1, sitting_steps + 1
+            elapsed = elapsed_before + time.monotonic() - started
+            state = RunState(
+                step=step, elapsed_seconds=elapsed, data=batch.state_after, identity=identity
             )
-        step, sitting_steps = step + 1, sitting_steps + 1
-        elapsed = elapsed_before + time.monotonic() - started
-        state = RunState(
-            step=step, elapsed_seconds=elapsed, data=batch.state_after, identity=identity
-        )
-        log.record(step, loss, factor, elapsed, progress, batch)
+            log.record(step, loss, factor, elapsed, progress, batch)
     return path
 
 
@@ -165,7 +158,7 @@ def _loss_function(
     body = hidden_states
     if compiled:
         body = torch.compile(hidden_states, dynamic=False)
-        compile_hot_path()
+        compile_chunks()
 
     def loss_of(
         inputs_BT: torch.Tensor, targets_BT: torch.Tensor, sample_BT: torch.Tensor

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from runtime.fim import SPECIAL_TOKENS
+from runtime.fim import FILE_SEP, SPECIAL_TOKENS
 from train.errors import CorpusError
 
 SPLIT_PATTERN = (
@@ -20,22 +20,17 @@ SPLIT_PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-_PROBE = (
+PROBE = (
     "def f(self, x=10):\n\treturn {'naïve': x**2}  # ünïcode ☺ 日本\n\n\nif x:\r\n    pass\n"
     "<fim_prefix>\x00\x7f\ufeff  \t 123456 don't"
 )
+"""A text on which a tokenizer that differs shows it."""
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """A tokenizer of exactly `vocab_size` tokens; raises CorpusError when `texts` is too small."""
     tokenizer = Tokenizer(models.BPE(unk_token=None, byte_fallback=False))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    with_byte_level(tokenizer)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
@@ -49,6 +44,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"{tokenizer.get_vocab_size()}): lower tokenizer.vocab_size or add sources"
         )
     return tokenizer
+
+
+def with_byte_level(tokenizer: Tokenizer) -> None:
+    """Let it split text by SPLIT_PATTERN and spell pieces as bytes, and put them together again."""
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
@@ -72,14 +78,28 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
+def n_special_tokens(tokenizer: Tokenizer) -> int:
+    """How many of SPECIAL_TOKENS it has; one that an older Starling made lacks the last ones.
+
+    Ids below this number are special tokens, all others spell text.
+    """
+    ids = [tokenizer.token_to_id(text) for text in SPECIAL_TOKENS]
+    return ids.index(None) if None in ids else len(ids)
+
+
 def check(tokenizer: Tokenizer) -> None:
-    """Raise CorpusError unless special ids are in order and encoding loses nothing."""
+    """Raise CorpusError unless special ids are in order and encoding loses nothing.
+
+    The last special tokens may be absent, but none up to the file separator.
+    """
+    n_special = max(n_special_tokens(tokenizer), SPECIAL_TOKENS.index(FILE_SEP) + 1)
     for token_id, text in enumerate(SPECIAL_TOKENS):
-        if tokenizer.token_to_id(text) != token_id:
+        wanted = token_id if token_id < n_special else None
+        if tokenizer.token_to_id(text) != wanted:
             raise CorpusError(
                 f"{text} has not the id {token_id} in this tokenizer: train one with this Starling"
             )
-    if decode(tokenizer, encode(tokenizer, _PROBE)) != _PROBE:
+    if decode(tokenizer, encode(tokenizer, PROBE)) != PROBE:
         raise CorpusError("the tokenizer does not give back what it was given: train it again")
 
 
