@@ -35,9 +35,6 @@ from train.samples.shards import TokenShard
 NO_ROPE_THETA = 10_000.0
 """RoPE base in the spec of a model without RoPE: what llama.cpp takes of a file that has none."""
 
-LOSS_CHUNK_POSITIONS = 1024
-"""Positions whose logits exist at a time: 1,024 x 16,384 floats are 64 MB."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
@@ -53,11 +50,7 @@ class _Family:
 def build_model(
     config: ModelConfig, vocab_size: int, *, seed: int, device: str = "cpu"
 ) -> PreTrainedModel:
-    """A freshly initialised model in float32.
-
-    On the device ``meta`` it has shapes and no memory; `to_empty` gives it memory, and
-    `initialize` its start weights.
-    """
+    """A freshly initialised model in float32; on the device ``meta`` it takes no memory."""
     family = _FAMILIES[config.architecture]
     tokens = fim.own_tokens()
     with torch.device("meta"):
@@ -77,27 +70,10 @@ def build_model(
             )
         )
     if device != "meta":
+        # In this order no weight is drawn twice: torch would draw its own first.
         model.to_empty(device=device)
-        initialize(model, seed=seed)
+        _initialize(model, seed=seed)
     return model
-
-
-def initialize(model: PreTrainedModel, *, seed: int) -> None:
-    """Start weights in place, for a model that was built on ``meta`` and has memory since.
-
-    Matrices are normal with the recipe's `init_std`, biases zero. Those that write into the
-    residual stream are zero in `qwen3`, so that each block starts as the identity, and scaled down
-    by the depth in `gpt_bigcode` (Radford et al. 2019, section 2.3).
-    """
-    torch.manual_seed(seed)
-    model.tie_weights()
-    for module in model.modules():
-        # transformers notes what it has initialised, and does nothing twice.
-        module._is_hf_initialized = False  # type: ignore[assignment]
-    model.initialize_weights()  # type: ignore[no-untyped-call]
-    for name, parameter in model.named_parameters():
-        if name.endswith(_FAMILIES[model.config.model_type].zero_at_start):
-            nn.init.zeros_(parameter)
 
 
 def hidden_states(model: PreTrainedModel, inputs_BT: Tensor, sample_BT: Tensor) -> Tensor:
@@ -167,6 +143,24 @@ def model_spec(
         recipe=recipe.name,
         code_commit=_code_commit(),
     )
+
+
+def _initialize(model: PreTrainedModel, *, seed: int) -> None:
+    """Start weights, in place.
+
+    Matrices are normal with the recipe's `init_std`, biases zero. Those that write into the
+    residual stream are zero in `qwen3`, so that each block starts as the identity, and scaled down
+    by the depth in `gpt_bigcode` (Radford et al. 2019, section 2.3).
+    """
+    torch.manual_seed(seed)
+    model.tie_weights()
+    for module in model.modules():
+        # transformers notes what it has initialised, and does nothing twice.
+        module._is_hf_initialized = False  # type: ignore[assignment]
+    model.initialize_weights()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        if name.endswith(_FAMILIES[model.config.model_type].zero_at_start):
+            nn.init.zeros_(parameter)
 
 
 def _positions(sample_BT: Tensor) -> Tensor:
