@@ -115,7 +115,7 @@ class CorpusConfig:
     """Build the attribution index too."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "corpus", but=("max_other_share",))
+        _require_positive(self, "corpus", may_be_zero=("max_other_share",))
         if not 0 <= self.max_other_share < 1:
             raise RecipeError(
                 f"corpus.max_other_share is {self.max_other_share}, it must lie in 0 to 1"
@@ -143,7 +143,7 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A decoder; embeddings are tied."""
+    """A decoder."""
 
     name: str
     n_layers: int
@@ -162,12 +162,14 @@ class ModelConfig:
     norm_eps: float = 1e-6
     init_std: float = 0.02
     dropout: float = 0.0
-    """Of attention and residuals."""
+    """Of residuals and embeddings; attention weights have none."""
     sliding_window_tokens: int = 0
     """`starcoder2`: how far back a position sees; 0 is the whole context."""
+    tied_embeddings: bool = True
+    """The output matrix is the input embedding."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "model", but=("dropout", "sliding_window_tokens"))
+        _require_positive(self, "model", may_be_zero=("dropout", "sliding_window_tokens"))
         _require_one_of(self.architecture, ("qwen3", "gpt_bigcode", "starcoder2"),
                         "model.architecture")  # fmt: skip
         if self.head_dim % 2:
@@ -182,6 +184,8 @@ class ModelConfig:
         if self.sliding_window_tokens and self.architecture != "starcoder2":
             raise RecipeError("model.sliding_window_tokens is known to starcoder2 only: remove it")
         if self.architecture == "qwen3":
+            if self.dropout:
+                raise RecipeError("model.dropout is not known to qwen3: remove it")
             return
         if self.head_dim * self.n_heads != self.d_model:
             raise RecipeError(
@@ -233,7 +237,8 @@ class FitConfig:
     fim_rate: float = 0.8
     """Share of samples that are turned into fill-in-the-middle."""
     other_files_share: float = 0.5
-    """Share of samples that begin with a piece of another file of the same project."""
+    """Share of samples that begin with other files of the project, where it has any and the sample
+    has room for them."""
     file_layout: str = "file_sep"
     """How a file is introduced: ``file_sep`` as StarCoder2 and Starling's prompts do, or
     ``filename``, after ``<reponame>``, as StarCoder does."""
@@ -253,7 +258,7 @@ class FitConfig:
         _require_positive(
             self,
             "fit",
-            but=(
+            may_be_zero=(
                 "seed", "warmup_steps", "decay_share", "final_lr_share", "weight_decay", "z_loss",
                 "ema_decay", "micro_rows", "fim_rate", "other_files_share", "keep_every_steps",
                 "validation_every_steps",
@@ -295,13 +300,24 @@ class Recipe:
     model: ModelConfig
     fit: FitConfig
 
+    def __post_init__(self) -> None:
+        if self.fit.row_tokens > self.model.context_tokens:
+            raise RecipeError(
+                f"fit.row_tokens is {self.fit.row_tokens}, more than model.context_tokens "
+                f"({self.model.context_tokens})"
+            )
 
-def _require_positive(config: Any, section: str, *, but: tuple[str, ...] = ()) -> None:
+
+def _require_positive(config: Any, section: str, *, may_be_zero: tuple[str, ...] = ()) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name not in but and isinstance(value, int | float) and value <= 0:
-            if not isinstance(value, bool):
-                raise RecipeError(f"{section}.{field.name} is {value}, it must be positive")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        is_zero_fine = field.name in may_be_zero
+        # Written so that nan, which TOML knows, is refused too.
+        if not (value >= 0 if is_zero_fine else value > 0):
+            wanted = "0 or more" if is_zero_fine else "positive"
+            raise RecipeError(f"{section}.{field.name} is {value}, it must be {wanted}")
 
 
 def _require_one_of(value: str, known: tuple[str, ...], where: str) -> None:

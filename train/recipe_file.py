@@ -27,6 +27,8 @@ from train.recipe import (
 
 RECIPES_DIRECTORY = Path(__file__).resolve().parent / "recipes"
 
+_LISTS, _SECTIONS = ("source", "held_out"), ("corpus", "tokenizer", "model", "fit")
+
 T = TypeVar("T")
 
 
@@ -65,11 +67,8 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
         ) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
-    _refuse_unknown(
-        values,
-        ("extends", "source", "held_out", "corpus", "tokenizer", "model", "fit"),
-        str(path),
-    )
+    _refuse_unknown(values, ("extends", *_LISTS, *_SECTIONS), str(path))
+    _check_tables(values, path)
     base_name = values.pop("extends", None)
     if base_name is None:
         return values
@@ -89,21 +88,38 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
     }
 
 
+def _check_tables(values: Mapping[str, Any], path: Path) -> None:
+    """What is a table or a list of them must be one before files are put over each other."""
+    for key in _LISTS:
+        rows = values.get(key, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
+    for key in _SECTIONS:
+        if not isinstance(values.get(key, {}), dict):
+            raise RecipeError(f"{path}: `{key}` must be a table, written [{key}]")
+
+
 def _anchor(values: Mapping[str, Any], directory: Path) -> None:
-    """Relative paths of sources become absolute: they start at the file that wrote them."""
-    for key in ("source", "held_out"):
+    """Relative paths become absolute: they start at the file that wrote them."""
+    for key in _LISTS:
         for row in values.get(key, []):
             for place in (*PLACES, "store"):
-                if place != "pin" and place in row:
+                if place != "pin" and isinstance(row.get(place), str):
                     row[place] = str(directory / row[place])
+    corpus = values.get("corpus", {})
+    # Values of a wrong type stay as they are: `_checked` names them.
+    if isinstance(opt_out := corpus.get("opt_out"), str) and opt_out:
+        corpus["opt_out"] = str(directory / opt_out)
+    if isinstance(names := corpus.get("decontaminate"), list):
+        corpus["decontaminate"] = [
+            str(directory / name) if isinstance(name, str) else name for name in names
+        ]
 
 
 def _sources(values: Mapping[str, Any], key: str, path: Path) -> tuple[Source, ...]:
-    rows = values.get(key, [])
-    if not isinstance(rows, list):
-        raise RecipeError(f"{path}: `{key}` must be a list of tables, written [[{key}]]")
     return tuple(
-        _build(Source, row, f"[[{key}]] number {i + 1}", path) for i, row in enumerate(rows)
+        _build(Source, row, f"[[{key}]] number {i + 1}", path)
+        for i, row in enumerate(values.get(key, []))
     )
 
 
@@ -118,7 +134,7 @@ def _refuse_doubled(sources: tuple[Source, ...], path: Path) -> None:
 
 
 def _section(kind: type[T], values: Mapping[str, Any], key: str, path: Path) -> T:
-    if not isinstance(values.get(key), dict):
+    if key not in values:
         raise RecipeError(f"{path} has no [{key}] section: add one")
     return _build(kind, values[key], f"[{key}]", path)
 

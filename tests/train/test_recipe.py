@@ -1,4 +1,7 @@
-"""Guards recipes: a misspelt setting must be refused by name, never fall back in silence."""
+"""Guards recipes: a misspelt setting must be refused by name, never fall back in silence.
+
+The shipped ones must load, and those of published models say what was published.
+"""
 
 from pathlib import Path
 
@@ -65,12 +68,54 @@ def test_the_committed_manifest_is_of_the_default_recipe() -> None:
         ('name = "runtime"', 'name = "runtime"\nweight = 0.0', "must be positive"),
         ('name = "runtime"', 'name = "runtime"\ndistribution = "egg"', "wheel or sdist"),
         ("vocab_size = 2048", "vocab_size = 100", "between 300"),
+        ("seed = 1", "seed = -1", "fit.seed is -1, it must be 0 or more"),
+        ("seed = 1", "seed = 1\nmicro_rows = -1", "fit.micro_rows is -1"),
+        ("adamw_lr = 0.004", "adamw_lr = nan", "fit.adamw_lr is nan, it must be positive"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in _TINY
     with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         load_recipe(write(tmp_path, _TINY.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[source]\nfolder = "x"\n', r"written \[\[source\]\]"),
+        ("source = [1]\n", r"written \[\[source\]\]"),
+        ("fit = 3\n", r"written \[fit\]"),
+        ('[[source]]\nfolder = 3\nname = "x"\n', "folder must be of type str"),
+        ("[corpus]\nopt_out = 3\n", "opt_out must be of type str"),
+        ("[corpus]\ndecontaminate = [3]\n", "must be a list of strings"),
+    ],
+)
+def test_wrong_tables_are_named_in_the_recipe_and_in_what_it_extends(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(tmp_path, 'extends = "tiny"\n' + text))
+    (tmp_path / "below").mkdir()
+    over = tmp_path / "below" / "over.toml"
+    over.write_text('extends = "../mine.toml"\n')
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(over))
+
+
+def test_paths_start_at_the_file_that_names_them(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        'extends = "tiny"\n[corpus]\nopt_out = "out.txt"\ndecontaminate = ["tests.jsonl"]\n'
+        '[[source]]\nfolder = "code"\nname = "code"\n',
+    )
+    (tmp_path / "below").mkdir()
+    over = tmp_path / "below" / "over.toml"
+    over.write_text('extends = "../mine.toml"\n')
+    recipe = load_recipe(str(over))
+    directory = recipe.path.parent
+    found = [recipe.corpus.opt_out, *recipe.corpus.decontaminate, recipe.sources[0].folder]
+    expected = [tmp_path / name for name in ("out.txt", "tests.jsonl", "code")]
+    assert [(directory / path).resolve() for path in found] == expected
 
 
 def test_each_source_has_one_place_and_a_name(tmp_path: Path) -> None:
@@ -85,5 +130,43 @@ def test_each_source_has_one_place_and_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="default, own, starling-9m, tiny"):
+    with pytest.raises(
+        RecipeError, match="default, laptop, nano, own, starcoder-python, starcoder2"
+    ):
         load_recipe("no-such-recipe")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES_DIRECTORY.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_shipped_recipe_can_be_trained(path: Path) -> None:
+    recipe = load_recipe(path.stem)
+    assert recipe.name == path.stem
+    # A sample can be as long as a row, and learned positions end with the context.
+    assert recipe.fit.row_tokens <= recipe.model.context_tokens
+    assert recipe.fit.batch_rows % max(1, recipe.fit.micro_rows) == 0
+    # The code and the length of a run on the user's own code are given with the command.
+    if path.stem not in ("own", "adapt"):
+        assert recipe.sources and recipe.held_out
+        assert recipe.fit.warmup_steps < recipe.fit.n_steps
+
+
+# Li et al. 2023, Lozhkov et al. 2024 and their model cards.
+@pytest.mark.parametrize(
+    ("name", "n_tokens"),
+    [
+        ("starcoderbase-1b", 1.0e12),
+        ("starcoderbase-3b", 1.0e12),
+        ("starcoderbase-7b", 1.0e12),
+        ("starcoderbase-15b", 1.0e12),
+        ("starcoder-python", 3.5e10),
+        ("starcoder2-3b", 3.1e12),
+        ("starcoder2-7b", 3.5e12),
+        ("starcoder2-15b", 4.1e12),
+    ],
+)
+def test_published_recipes_see_the_published_number_of_tokens(name: str, n_tokens: float) -> None:
+    recipe = load_recipe(name)
+    fit = recipe.fit
+    assert fit.n_steps * fit.batch_rows * fit.row_tokens == pytest.approx(n_tokens, rel=0.05)
+    assert recipe.tokenizer.vocab_size == 49_152
+    assert (fit.optimizer, fit.schedule, fit.parallel) == ("adamw", "cosine", "fsdp")
+    assert recipe.sources == load_recipe("default").sources

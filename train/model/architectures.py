@@ -1,8 +1,8 @@
 """The models that can be trained: transformers' Qwen3, GPTBigCode (StarCoder) and StarCoder2.
 
 They are built from a recipe's numbers and called with packed rows; how the samples of a row are
-kept apart is known to `train.model.attention`. Embeddings are tied. One more kind of model is one
-more row of `_FAMILIES`.
+kept apart is known to `train.model.attention`. One more kind of model is one more row of
+`_FAMILIES`.
 
 Shapes: B rows, T positions, D width, V vocabulary.
 """
@@ -27,7 +27,6 @@ from transformers import (
 from runtime import fim
 from runtime.fim import Order
 from runtime.spec import ModelSpec
-from train.errors import RecipeError
 from train.model.attention import IMPLEMENTATION, packed_mask
 from train.recipe import ModelConfig, Recipe
 from train.samples.shards import TokenShard
@@ -59,7 +58,7 @@ def build_model(
                 **family.arguments(config),
                 vocab_size=vocab_size,
                 initializer_range=config.init_std,
-                tie_word_embeddings=True,
+                tie_word_embeddings=config.tied_embeddings,
                 use_cache=False,
                 bos_token_id=None,
                 eos_token_id=tokens.end_of_text_id,
@@ -90,8 +89,8 @@ def hidden_states(model: PreTrainedModel, inputs_BT: Tensor, sample_BT: Tensor) 
 
 
 def output_weight(model: PreTrainedModel) -> nn.Parameter:
-    """The matrix (V, D) that turns hidden states into logits: the input embedding."""
-    weight = model.get_input_embeddings().weight
+    """The matrix (V, D) that turns hidden states into logits; tied, it is the input embedding."""
+    weight = model.get_output_embeddings().weight
     assert isinstance(weight, nn.Parameter)
     return weight
 
@@ -172,8 +171,6 @@ def _positions(sample_BT: Tensor) -> Tensor:
 
 
 def _qwen3(config: ModelConfig) -> dict[str, Any]:
-    if config.dropout:
-        raise RecipeError("model.dropout is not known to qwen3: remove it")
     return {
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
