@@ -1,6 +1,7 @@
 """Guards tokenizer and token shards: what is trained on must be exactly the corpus' text."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer
 from runtime.fim import SPECIAL_TOKENS
 from tests.train import tiny_corpus
 from train.errors import CorpusError
-from train.samples.shards import open_tokens
+from train.samples.shards import open_tokens, write_tokens
 from train.samples.tokenizer import check, decode, encode, load_tokenizer, train_tokenizer
 
 
@@ -60,6 +61,13 @@ def test_foreign_tokenizer_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> N
     check(tokenizer)
 
 
+def test_damaged_tokenizer_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(tokenizer.to_str()[:5000])
+    with pytest.raises(CorpusError, match="is damaged .* run `starling train tokenizer` again"):
+        load_tokenizer(path)
+
+
 def test_shard_spells_the_corpus(tmp_path: Path) -> None:
     tokenizer, shard = tiny_corpus.tokenizer_and_shard(tmp_path)
     files = tiny_corpus.files()
@@ -68,6 +76,7 @@ def test_shard_spells_the_corpus(tmp_path: Path) -> None:
         assert decode(tokenizer, shard.document(idx).tolist()) == file.text
         assert shard.paths[idx] == file.path
     assert shard.origin_of_document.tolist() == [n % 3 for n in range(len(files))]
+    assert shard.origins == ("pypi:shelf0", "pypi:shelf1", "pypi:shelf2")
     assert shard.n_bytes == sum(len(file.text.encode()) for file in files)
 
 
@@ -82,6 +91,23 @@ def test_damaged_shard_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
     damaged.write_bytes(b"X" + data[1:])
     with pytest.raises(CorpusError, match="not a token shard"):
         open_tokens(damaged)
+
+
+@pytest.mark.parametrize("n_letters", range(5))
+def test_shard_of_one_document_of_any_length(tmp_path: Path, n_letters: int) -> None:
+    tokenizer, _ = tiny_corpus.tokenizer_and_shard(tmp_path)
+    file = replace(tiny_corpus.files(1)[0], text="7" * n_letters)
+    shard = write_tokens(tmp_path / "one.bin", [file], tokenizer, tokenizer_sha256="", corpus_id="")
+    assert shard.document(0).tolist() == encode(tokenizer, file.text)
+    assert len(shard.tokens_N) == n_letters
+
+
+def test_a_corpus_without_documents_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    tokenizer, _ = tiny_corpus.tokenizer_and_shard(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CorpusError, match="add sources"):
+        write_tokens(tmp_path / "none.bin", [], tokenizer, tokenizer_sha256="", corpus_id="")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_tokens_are_memory_mapped(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class BatchLoader:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closed.set()
         # Workers hold nothing that would have to be put in order.
         for process, _ in self._workers:

@@ -50,7 +50,7 @@ class OtherFiles:
             int(shard.origin_of_document[documents[0]]): documents
             for documents in np.split(order, starts)
         }
-        self._neighbours = lru_cache(maxsize=256)(self._group)
+        self._neighbours = lru_cache(maxsize=1 << 14)(self._group)
 
     def has_layout(self, document_idx: int) -> bool:
         """Whether it is an issue, notebook or the like, whose special tokens must stay in place."""

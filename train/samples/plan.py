@@ -263,7 +263,8 @@ def _aim(n_tokens: int, n_left: int) -> int:
 
 def _cut(shard: TokenShard) -> NDArray[np.int64]:
     """Rows of (document, first token, end) that cover each document once; shape (n_pieces, 3)."""
-    lengths = np.diff(shard.offsets.astype(np.int64))
+    offsets = shard.offsets.astype(np.int64)
+    lengths = offsets[1:] - offsets[:-1]
     n_pieces = -(-lengths // PIECE_TOKENS)
     if not n_pieces.sum():
         raise CorpusError("the corpus has no text: add sources to the recipe")

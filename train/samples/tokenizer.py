@@ -70,10 +70,15 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in `path`; raises CorpusError when it is missing or not one of ours."""
+    """The tokenizer in `path`; raises CorpusError when it is missing, damaged or not ours."""
     if not path.is_file():
         raise CorpusError(f"there is no {path}: run `starling train tokenizer` first")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # The library raises nothing narrower.
+        raise CorpusError(
+            f"{path} is damaged ({error}): run `starling train tokenizer` again"
+        ) from error
     check(tokenizer)
     return tokenizer
 
