@@ -3,9 +3,8 @@
 transformers' models call it as the attention implementation `IMPLEMENTATION`; in the place of the
 attention mask they hand on what `packed_mask` gives, untouched. On a CPU the samples are computed
 one after the other in blocks of queries, as plain matrix products: nothing of other samples is
-computed, and little of the future. For samples of 512 tokens it takes 0.4 of the time of torch's
-flash kernel for CPUs, and 0.2 of that of a dense mask (`bench/training_speed.py`). On other devices
-it is FlexAttention with a block mask. Attention weights have no dropout.
+computed, and little of the future (`bench/training_speed.py` has torch's own kernels beside it). On
+other devices it is FlexAttention with a block mask. Attention weights have no dropout.
 
 Shapes: B rows, H query heads, K key/value heads, T positions, E head width.
 """
@@ -13,7 +12,7 @@ Shapes: B rows, H query heads, K key/value heads, T positions, E head width.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,8 +23,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface
 
 IMPLEMENTATION = "starling_packed"
-QUERY_BLOCK = 128
-"""Queries computed at a time on a CPU; of 64 to 512 the fastest for samples of 256 to 1,024."""
+QUERY_BLOCK = 256
+"""Queries computed at a time on a CPU; of 64 to 512 the fastest for whole steps on two cores."""
 
 
 def packed_mask(sample_BT: Tensor, *, window_tokens: int = 0) -> Tensor | BlockMask:
@@ -79,11 +78,17 @@ AttentionInterface.register(IMPLEMENTATION, packed_attention)
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scaling: float) -> Tensor:
-    out = flex_attention(
-        query, key, value, block_mask=mask, scale=scaling, enable_gqa=key.shape[1] > 0
-    )
+    # Uncompiled it builds all scores, several gigabytes for a batch: only inside a compiled model,
+    # which compiles it too, is it called as it is.
+    attend = flex_attention if torch.compiler.is_compiling() else _compiled_flex()
+    out = attend(query, key, value, block_mask=mask, scale=scaling, enable_gqa=True)
     assert isinstance(out, Tensor)
     return out
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention, dynamic=False)
 
 
 # torch.compile sees the two operators below as black boxes: which samples there are is decided at
