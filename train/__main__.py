@@ -1,15 +1,12 @@
-"""`starling train` and `starling eval`: options in, one call of a step, a line for each result."""
+"""`starling train`: options in, one call of a step, a line for each result."""
 
-import json
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from train.evaluation.programs_command import ds1000, humaneval, humaneval_infilling, multipl_e
-from train.evaluation.typing_command import typing
+from train.adapt.command import adapt
+from train.fitting.plot_command import plot
 from train.recipe import Recipe
 from train.recipe_file import load_recipe
 
@@ -28,6 +25,12 @@ _workers_option = click.option(
 _minutes_option = click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True),
     help="Training time over all sittings; the schedule fits itself to it.",
+)  # fmt: skip
+
+_start_option = click.option(
+    "--start", type=click.Path(exists=True, path_type=Path),
+    help="Model to begin with: a bundle, an exported folder or a Hugging Face folder. Give it to "
+    "`tokenizer` and to `fit`.",
 )  # fmt: skip
 
 
@@ -127,38 +130,73 @@ def corpus(
 @train.command()
 @_recipe_option
 @_out_option
-def tokenizer(recipe_name: str, run: Path | None) -> None:
-    """Train the tokenizer on the run's corpus and tokenize the corpus with it."""
+@_start_option
+def tokenizer(recipe_name: str, run: Path | None, start: Path | None) -> None:
+    """Train the tokenizer on the run's corpus and tokenize the corpus with it.
+
+    With --start the corpus is tokenized as that model was trained.
+    """
     from train.run import make_tokens
 
     recipe, run = _resolve(recipe_name, run)
-    make_tokens(recipe, run, say=_say)
+    make_tokens(recipe, run, say=_say, start=start)
 
 
 @train.command()
 @_recipe_option
 @_out_option
 @_minutes_option
-def fit(recipe_name: str, run: Path | None, minutes: float | None) -> None:
+@_start_option
+@click.option(
+    "--workers",
+    "n_workers",
+    type=click.IntRange(min=0),
+    help="Processes that make rows, for each device; 0 makes them in a thread.  [default: half of "
+    "the cores, at most 8]",
+)
+def fit(
+    recipe_name: str,
+    run: Path | None,
+    minutes: float | None,
+    start: Path | None,
+    n_workers: int | None,
+) -> None:
     """Train the model, or continue where a killed run stopped.
 
-    Example: starling train fit --recipe default --out runs/default --minutes 90
+    It uses the GPU if there is one. For several, or several machines that see the same folders,
+    let torchrun start a process for each GPU; `fit.parallel` of the recipe says whether each holds
+    the model (ddp) or a share of it (fsdp).
+
+    A continued run gives the same weights as one that was never stopped, on a CPU bit by bit;
+    with --minutes the schedule follows the clock, which never runs twice alike.
+
+    \b
+    Examples: starling train fit --recipe default --out runs/default --minutes 90
+              torchrun --nproc-per-node 8 -m starling train fit --recipe default
     """
     from train.run import fit_model
 
     recipe, run = _resolve(recipe_name, run)
-    fit_model(recipe, run, minutes=minutes, say=_say)
+    fit_model(recipe, run, minutes=minutes, say=_say, start=start, n_workers=n_workers)
 
 
 @train.command()
 @_recipe_option
 @_out_option
-def export(recipe_name: str, run: Path | None) -> None:
-    """Write the newest checkpoint in the form that `starling quantize` reads."""
+@click.option(
+    "--step",
+    "which",
+    default="last",
+    show_default=True,
+    metavar="[last|best|N]",
+    help="Checkpoint: the last, the one with the lowest validation loss, or that of step N.",
+)
+def export(recipe_name: str, run: Path | None, which: str) -> None:
+    """Write a checkpoint in the form that `starling quantize` reads."""
     from train.run import export as export_run
 
     recipe, run = _resolve(recipe_name, run)
-    export_run(recipe, run, say=_say)
+    export_run(recipe, run, say=_say, which=which)
 
 
 @train.command(name="all")
@@ -180,6 +218,10 @@ def all_steps(recipe_name: str, run: Path | None, n_workers: int, minutes: float
     steps.fit_model(recipe, run, minutes=minutes, say=_say)
     checkpoint = steps.export(recipe, run, say=_say)
     _say(f"next: starling quantize {checkpoint} --type q8_0 --out {run / 'bundle'}")
+
+
+for _command in (adapt, plot):
+    train.add_command(_command)
 
 
 def _corpus_recipe(
@@ -218,147 +260,3 @@ def _resolve(recipe_name: str, run: Path | None) -> tuple[Recipe, Path]:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-@click.group(name="eval")
-def evaluate() -> None:
-    """How good a bundle is on code that it never saw.
-
-    Example: starling eval fim --held-out runs/default/held_out
-    """
-
-
-_bundle_option = click.option(
-    "--bundle", type=click.Path(exists=True, path_type=Path),
-    help="Bundle folder or GGUF file.  [default: the bundle that ships with Starling]",
-)  # fmt: skip
-_held_out_option = click.option(
-    "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("runs/default/held_out"), show_default=True,
-    help="Folder of held-out projects that `starling train corpus` made.",
-)  # fmt: skip
-_out_file_option = click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the report to this JSON file, beside what it already holds.",
-)  # fmt: skip
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@evaluate.command()
-@_bundle_option
-@_held_out_option
-@_out_file_option
-@_json_option
-@click.option("--max-kb", default=1000, show_default=True, help="Text to score, in kilobytes.")
-def bpb(bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, max_kb: int) -> None:
-    """Bits per byte."""
-    from train.evaluation import fim_tasks as evaluation
-
-    files = evaluation.held_out_files(held_out)
-    with evaluation.open_model(bundle) as (engine, model):
-        result = evaluation.bits_per_byte(engine, files, max_bytes=1000 * max_kb, seed=0)
-    _report({"model": model, "bpb": result}, out, as_json)
-
-
-@evaluate.command()
-@_bundle_option
-@_held_out_option
-@_out_file_option
-@_json_option
-@click.option("-n", "n_per_kind", default=300, show_default=True, help="Tasks of each kind.")
-def fim(
-    bundle: Path | None, held_out: Path, out: Path | None, as_json: bool, n_per_kind: int
-) -> None:
-    """Fill-in-the-middle beside a completer that only copies from the file."""
-    from train.evaluation import fim_tasks as evaluation
-
-    files = evaluation.held_out_files(held_out)
-    tasks = evaluation.draw_tasks(files, n_per_kind=n_per_kind, seed=0)
-    with evaluation.open_model(bundle) as (engine, model):
-        with click.progressbar(tasks, label="tasks", file=sys.stderr) as progress:
-            scores = evaluation.score_tasks(progress, evaluation.model_completer(engine))
-    copied = evaluation.score_tasks(tasks, evaluation.copy_completer)
-    _report(
-        {"model": model, "fim": {model["name"]: scores, "copy from context": copied}},
-        out,
-        as_json,
-    )
-
-
-@evaluate.command()
-@_bundle_option
-@_held_out_option
-@_json_option
-@click.option("-n", "n_per_kind", default=250, show_default=True, help="Tasks of each kind.")
-def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: int) -> None:
-    """What the setting `minConfidence` shows and hides, for choosing it."""
-    from train.evaluation import fim_tasks as evaluation
-
-    tasks = evaluation.draw_tasks(
-        evaluation.held_out_files(held_out), n_per_kind=n_per_kind, seed=5
-    )
-    thresholds = (-100.0, -2.0, -1.5, -1.0, -0.8, -0.6, -0.4, -0.2)
-    with evaluation.open_model(bundle) as (engine, _):
-        rows = evaluation.confidence_table(engine, tasks, thresholds)
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-        return
-    click.echo(f"{'threshold':>10}{'shown':>10}{'exact of shown':>16}{'shown of exact':>16}")
-    for row in rows:
-        click.echo(
-            f"{row['threshold_nats']:>10}{row['shown']:>10.0%}{row['exact_of_shown']:>16.0%}"
-            f"{row['shown_of_exact']:>16.0%}"
-        )
-
-
-@evaluate.command()
-@_json_option
-@click.option(
-    "--part",
-    type=click.Choice(["examination", "development", "all"]),
-    default="examination",
-    show_default=True,
-    help="Half of the labelled set; rules are only mended on `development`.",
-)
-@click.option("--seed", default=0, show_default=True, help="Of the invented secrets and names.")
-@click.option("--findings", is_flag=True, help="Also list what was missed and falsely reported.")
-def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
-    """Precision and recall of redaction on Starling's labelled set."""
-    from train.corpus.pii import labelled
-    from train.corpus.pii.find import find
-
-    scores = labelled.score(find, labelled.load(seed, part))
-    if as_json:
-        click.echo(json.dumps({"part": part, "seed": seed, "kinds": scores["kinds"]}, indent=1))
-        return
-    click.echo(labelled.to_text(scores))
-    if findings:
-        for title in ("misses", "false_alarms"):
-            click.echo(f"\n{title.replace('_', ' ')}:\n{labelled.findings_text(scores[title])}")
-
-
-for _command in (typing, humaneval, humaneval_infilling, multipl_e, ds1000):
-    evaluate.add_command(_command)
-
-
-def _report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    from train.corpus.source_file import write_json
-    from train.evaluation.fim_tasks import to_markdown
-
-    if out is not None:
-        write_json(out, earlier_report(out, report) | report)
-    click.echo(json.dumps(report, indent=1) if as_json else to_markdown(report))
-
-
-def earlier_report(out: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """What `out` already says of the very same model file, so that one file holds all of it."""
-    if not out.exists():
-        return {}
-    try:
-        known = json.loads(out.read_text(encoding="utf-8"))
-        same_model = known["model"] == report["model"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise click.UsageError(
-            f"{out} is not a report of `starling eval` ({error}): name another --out"
-        ) from error
-    return dict(known) if same_model else {}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from train.errors import CorpusError
 
+LOCK_FILE = ".lock"
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -16,7 +18,7 @@ def locked(folder: Path) -> Iterator[None]:
     ends; helpers that it forked and that outlive it for a moment do not hold it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

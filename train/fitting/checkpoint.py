@@ -15,10 +15,11 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from runtime.bundle import SPEC_FILE
 from runtime.errors import BundleError
 from runtime.spec import ModelSpec
 from train.errors import CheckpointError
+from train.recipe import FitConfig, ModelConfig
 
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 AVERAGE_FILE = "average.safetensors"
@@ -65,11 +67,16 @@ def save_checkpoint(
                 _save(named, making / file_name)
             (making / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
             (making / STATE_FILE).write_text(json.dumps(asdict(state)), encoding="utf-8")
-            hashes = {file.name: _fingerprint(file) for file in sorted(making.iterdir())}
-            (making / HASHES_FILE).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+            write_hashes(making)
     except OSError as error:
         raise _unwritable(target, error) from error
     return target
+
+
+def write_hashes(folder: Path) -> None:
+    """Note the files of a checkpoint as they are now, for `damage`."""
+    hashes = {file.name: _fingerprint(file) for file in sorted(folder.iterdir())}
+    (folder / HASHES_FILE).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
 
 
 @contextmanager
@@ -82,7 +89,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             _sync(file)
         _sync(temporary)
         if target.exists():
@@ -107,6 +114,13 @@ def damage(path: Path) -> str:
     return f"{min(missing)} is missing" if missing else ""
 
 
+def _defaults_of(config: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(config) if field.default is not MISSING}
+
+
+_DEFAULTS = {"model": _defaults_of(ModelConfig), "fit settings": _defaults_of(FitConfig)}
+
+
 def load_state(path: Path, identity: Mapping[str, Any]) -> tuple[RunState, ModelSpec]:
     """State and spec of a checkpoint; raises CheckpointError unless it is of this `identity`."""
     state = read_state(path)
@@ -116,6 +130,11 @@ def load_state(path: Path, identity: Mapping[str, Any]) -> tuple[RunState, Model
         raise damaged(path, str(error)) from error
     for key, mine in identity.items():
         theirs = state.identity.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            # Settings that decide nothing any more are not asked for; those that came later had
+            # their default.
+            defaults = _DEFAULTS.get(key, {})
+            theirs = {name: theirs.get(name, defaults.get(name)) for name in mine}
         if theirs != mine:
             raise CheckpointError(
                 f"the checkpoint {path} was made with another {key}{_difference(theirs, mine)}: "
@@ -141,6 +160,27 @@ def stored_tensors(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise damaged(path.parent, str(error)) from error
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put the weights to export into `model`: the average, where there is one, else the last."""
+    file = path / AVERAGE_FILE
+    parameters = dict(model.named_parameters())
+    with stored_tensors(file if file.is_file() else path / MODEL_FILE) as stored:
+        check_shapes(stored, parameters, path)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(stored.get_tensor(name))
+
+
+def check_shapes(stored: Any, targets: Mapping[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError unless the tensors of a file have the targets' names and shapes."""
+    names = list(stored.keys())
+    shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
+    if shapes != {name: tuple(target.shape) for name, target in targets.items()}:
+        raise CheckpointError(
+            f"{path} holds another architecture than the recipe: use the recipe it was made with"
+        )
 
 
 def damaged(path: Path, reason: str) -> CheckpointError:

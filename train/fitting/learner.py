@@ -4,7 +4,7 @@ It knows nothing of clocks, files' places or schedules; those are the loop's.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ from train.fitting.checkpoint import (
     AVERAGE_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
+    check_shapes,
     stored_tensors,
 )
 from train.fitting.ema import WeightAverage
@@ -28,6 +29,10 @@ from train.model.architectures import build_model
 from train.model.start import Start
 from train.recipe import FitConfig, Recipe
 from train.samples.rows import IGNORED, Batch
+
+_CPU_MEMORY_WORDS = ("can't allocate memory", "could not create a primitive", "std::bad_alloc")
+"""On the CPU the end of memory is a RuntimeError like any other, of torch, oneDNN or C++; the
+second was seen where each product before it had worked."""
 
 
 class Learner:
@@ -44,7 +49,8 @@ class Learner:
             self.model = build_model(model_config, vocab_size, seed=seed, device="meta")
         else:
             # Drawn on the CPU: the same start weights on all devices.
-            self.model = build_model(model_config, vocab_size, seed=seed).to(parallel.device)
+            self.model = build_model(model_config, vocab_size, seed=seed)
+            self.model.to(parallel.device)
         self._objective = Objective(self.model, recipe.fit, alone=parallel.world_size == 1)
         self._spread = parallel.spread(self._objective, self.model)
         if parallel.is_sharded:
@@ -79,7 +85,9 @@ class Learner:
                 # DDP and FSDP take means over the processes, and this is a sum.
                 (part * self.parallel.world_size).backward()
             loss += part.detach()
-        norm = whole(torch.nn.utils.clip_grad_norm_(self._parameters.values(), self.config.clip_norm))
+        norm = whole(
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), self.config.clip_norm)
+        )
         # One transfer, because each waits for the device.
         loss_value, norm_value = torch.stack((self.parallel.total(loss), norm)).tolist()
         return loss_value, norm_value
@@ -108,7 +116,7 @@ class Learner:
                 sums[1] += (rows[1] >= 0).sum()
             self.parallel.give_up_gathered(self._spread)
         loss_sum, n_targets = self.parallel.total(sums).tolist()
-        return loss_sum / max(1.0, n_targets)
+        return float(loss_sum / max(1.0, n_targets))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything that a checkpoint holds, by file and name, whole and on the CPU.
@@ -141,7 +149,7 @@ class Learner:
                 name, _, key = full_name.rpartition("/")
                 parameter = self._parameters[name]
                 values = stored.get_tensor(full_name)
-                held = values.to(parameter.device)
+                held = values.clone().to(parameter.device)
                 # A moment lies as its parameter does; the count of steps is one number.
                 if values.shape == parameter.shape:
                     held = torch.empty_like(parameter)
@@ -198,25 +206,47 @@ class Learner:
 
 
 @contextmanager
-def memory_advice(config: FitConfig) -> Iterator[None]:
-    """Turns the end of a device's memory into a TrainError that says what to change."""
+def memory_advice(config: FitConfig, n_processes: int) -> Iterator[None]:
+    """Turns the end of a device's memory in a step into a TrainError that says what to change."""
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        # On the CPU it is a RuntimeError like any other.
-        is_cpu = "can't allocate memory" in str(error)
-        if not is_cpu and not isinstance(error, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        device = _out_of_memory(error)
+        if device is None:
             raise
-        rows = config.micro_rows or config.batch_rows
-        device = "CPU" if is_cpu else "GPU"
-        checkpointing = "" if config.activation_checkpointing else (
-            ", set fit.activation_checkpointing = true"
-        )  # fmt: skip
+        rows = config.batch_rows // n_processes
+        rows = min(config.micro_rows or rows, rows)
+        cures = [] if rows == 1 else [f"set fit.micro_rows = {rows // 2}"]
+        if not config.activation_checkpointing:
+            cures.append("set fit.activation_checkpointing = true")
+        again = " and start again, the run continues from its last checkpoint; or " if cures else ""
         raise TrainError(
             f"the {device}'s memory is too small for {rows} rows of {config.row_tokens} tokens at "
-            f"a time: lower fit.micro_rows (now {config.micro_rows}, 0 is all){checkpointing}, or "
-            "lower fit.row_tokens; then start again, the run continues from its last checkpoint"
+            f"a time: {' or '.join(cures)}{again}begin another run with lower fit.row_tokens"
         ) from error
+
+
+@contextmanager
+def model_memory_advice() -> Iterator[None]:
+    """The same for the model and its optimizers, which must fit before the first step."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        device = _out_of_memory(error)
+        if device is None:
+            raise
+        raise TrainError(
+            f"the {device}'s memory is too small for the model: use more devices with "
+            'fit.parallel = "fsdp", or a smaller [model]'
+        ) from error
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """Whose memory ended, if that is what `error` says."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "GPU"
+    is_cpu = isinstance(error, MemoryError) or any(word in str(error) for word in _CPU_MEMORY_WORDS)
+    return "CPU" if is_cpu else None
 
 
 def is_finite(*values: float) -> bool:
@@ -224,17 +254,14 @@ def is_finite(*values: float) -> bool:
     return all(map(math.isfinite, values))
 
 
-def _fill_all(targets: Any, path: Path) -> None:
+def _fill_all(targets: Mapping[str, Tensor], path: Path) -> None:
     with stored_tensors(path) as stored:
-        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-        if shapes != {name: tuple(target.shape) for name, target in targets.items()}:
-            raise CheckpointError(
-                f"{path.parent} holds another architecture than the recipe: use its recipe"
-            )
+        check_shapes(stored, targets, path.parent)
         for name, target in targets.items():
             fill(target, stored.get_tensor(name))
 
 
 def _embedding_name(model: Any) -> str:
     embedding = model.get_input_embeddings().weight
-    return next(name for name, value in model.named_parameters() if value is embedding)
+    names: dict[int, str] = {id(value): name for name, value in model.named_parameters()}
+    return names[id(embedding)]

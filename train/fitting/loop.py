@@ -8,20 +8,20 @@ learning rates follow from the number of the step. Only `minutes` makes the sche
 clock; two runs with it are never quite alike.
 """
 
-import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.spec import ModelSpec
+from train.corpus.run_lock import locked
 from train.errors import CheckpointError, CorpusError, TrainError
 from train.fitting.checkpoint import RunState, finished_checkpoints, load_state, save_checkpoint
-from train.fitting.learner import Learner, is_finite, memory_advice
+from train.fitting.learner import Learner, is_finite, memory_advice, model_memory_advice
 from train.fitting.optim import schedule_factor
-from train.fitting.parallel import Parallel, together
+from train.fitting.parallel import Parallel, default_workers, together
 from train.fitting.plots import write_plots
 from train.fitting.progress import Progress, StepReport
 from train.fitting.retention import (
@@ -32,13 +32,15 @@ from train.fitting.retention import (
     with_reasons,
 )
 from train.fitting.throughput import flops_per_token, measure_peak_flops
+from train.fitting.validation import Validation
 from train.model.architectures import model_spec, n_params
 from train.model.start import Start
 from train.recipe import FitConfig, Recipe
 from train.samples.fim_transform import samples_identity
-from train.samples.loader import BatchLoader, validation_batches
+from train.samples.loader import BatchLoader
 from train.samples.rows import Batch
 from train.samples.shards import TokenShard, open_tokens
+from train.samples.tokenizer import sha256_of
 
 Say = Callable[[str], None]
 
@@ -55,7 +57,8 @@ FREE_SETTINGS = (
 )
 """Settings that may change when a run continues: they say how long, how fast and how closely
 watched it is, not what the next step computes (up to the order of additions)."""
-MAX_WORKERS = 8
+MIN_STEPS_TO_PLOT = 20
+"""Curves of fewer points say nothing."""
 N_NAMED_PATHS = 20
 """Of the documents of a batch, in an error."""
 
@@ -94,9 +97,9 @@ def fit(
             "the run has no held-out files to validate on: add [[held_out]] to the recipe, or set "
             "fit.validation_every_steps = 0"
         )
-    with together(recipe.fit) as parallel:
+    with together(recipe.fit) as parallel, _alone_in(out, parallel):
         run = _Run(recipe, tokens, out, languages, start, parallel, say)
-        workers = _default_workers() if n_workers is None else n_workers
+        workers = default_workers() if n_workers is None else n_workers
         return run.train(minutes=minutes, n_workers=workers, stop_after_steps=stop_after_steps)
 
 
@@ -146,15 +149,22 @@ class _Run:
                     f"the checkpoint {checkpoint} began with other weights: use another --out, or "
                     "continue without --start"
                 )
-        self.learner = Learner(
-            recipe, self.shard.vocab_size, parallel, start if checkpoint is None else None
-        )
+        if checkpoint is None and start is not None:
+            self._check_tokenizer(start)
+        with model_memory_advice():
+            self.learner = Learner(
+                recipe, self.shard.vocab_size, parallel, start if checkpoint is None else None
+            )
+            if checkpoint is not None:
+                self.learner.load(checkpoint)
+                self.say(f"continuing from {checkpoint.name}")
         self.spec = spec or model_spec(recipe, self.learner.model, self.shard, languages)
-        if checkpoint is not None:
-            self.learner.load(checkpoint)
-            self.say(f"continuing from {checkpoint.name}")
         self._saved_step, self._saved_seconds = self.state.step, self.state.elapsed_seconds
-        self._validation: list[Batch] = []
+        self._validation = None
+        if tokens.held_out is not None:
+            self._validation = Validation(
+                tokens.held_out, tokens.tokenizer, recipe.fit, parallel.world_size
+            )
 
     def train(self, *, minutes: float | None, n_workers: int, stop_after_steps: int | None) -> Path:
         """Step by step to the end of the schedule or of this sitting."""
@@ -195,10 +205,17 @@ class _Run:
                     )
                 self._save_if_due(log)
             self._finish(log, is_over=progress >= 1.0)
-        if self.parallel.leads and self.state.step:
-            write_plots(self.out)
+        if self.parallel.leads and self.state.step >= MIN_STEPS_TO_PLOT:
+            self._plot()
         checkpoints = finished_checkpoints(self.out)
         return checkpoints[-1] if checkpoints else self.out
+
+    def _plot(self) -> None:
+        try:
+            write_plots(self.out)
+        except TrainError as error:
+            # A picture is not worth a run that is over.
+            self.say(f"no plots: {error}")
 
     def _share_done(self, minutes: float | None) -> float:
         """How much of the schedule is done; 1 and more is all of it."""
@@ -210,7 +227,7 @@ class _Run:
     def _step(self, batch: Batch, factor: float) -> tuple[float, float]:
         """Learn from a batch: its loss, and the norm of its gradients before clipping."""
         step = self.state.step + 1
-        with memory_advice(self.config):
+        with memory_advice(self.config, self.parallel.world_size):
             loss, grad_norm = self.learner.gradients(batch, step=step)
             if is_finite(loss, grad_norm):
                 self.learner.update(lr_factor=factor, step=step)
@@ -219,10 +236,17 @@ class _Run:
         documents = self.parallel.joined(batch.document_ids)
         what, value = ("gradient norm", grad_norm) if is_finite(loss) else ("loss", loss)
         raise TrainError(
-            f"the {what} of step {step} is {value} on {_paths(self.shard, documents)}: lower "
-            "fit.muon_lr and fit.adamw_lr or leave these files out, and start again, the run "
-            f"continues from its last checkpoint in {self.out}"
+            f"the {what} of step {step} is {value} on {_paths(self.shard, documents)}: begin "
+            "another run (another --out) with lower fit.muon_lr and fit.adamw_lr, or without these "
+            f"files; the last checkpoint in {self.out} is whole"
         )
+
+    def _check_tokenizer(self, start: Start) -> None:
+        if sha256_of(start.tokenizer_path) != self.shard.tokenizer_sha256:
+            raise CheckpointError(
+                "the tokens are not of the start's tokenizer: run `starling train tokenizer` with "
+                "the same --start first"
+            )
 
     def _save_if_due(self, log: Progress | None) -> None:
         """Validate and save where the step or the clock says so; all processes decide alike."""
@@ -247,19 +271,8 @@ class _Run:
             self._save(log)
 
     def _validate(self, log: Progress | None) -> None:
-        config, n_processes = self.config, self.parallel.world_size
-        rows_per_process = config.micro_rows or config.batch_rows // n_processes
-        if not self._validation:
-            assert self.tokens.held_out is not None
-            self._validation = validation_batches(
-                self.tokens.held_out,
-                self.tokens.tokenizer,
-                config,
-                n_rows=config.validation_rows,
-                rows_per_batch=rows_per_process * n_processes,
-            )
-        with memory_advice(config):
-            loss = self.learner.validation_loss(self._validation, rows_per_process=rows_per_process)
+        assert self._validation is not None
+        loss = self._validation.loss(self.learner)
         self.state = replace(self.state, validation_loss=loss)
         if log is not None:
             log.record_validation(self.state.step, loss)
@@ -324,10 +337,18 @@ class _Run:
         )
 
 
-def _default_workers() -> int:
-    """Half of this process's cores for making rows, which more than keeps a device fed."""
-    n_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // (2 * n_here)))
+@contextmanager
+def _alone_in(out: Path, parallel: Parallel) -> Iterator[None]:
+    """No other run writes into `out` in the meantime; raises TrainError when one does."""
+    with ExitStack() as stack:
+        if parallel.leads:
+            try:
+                stack.enter_context(locked(out))
+            except CorpusError as error:
+                raise TrainError(
+                    f"another process is training in {out}: wait for it, or choose another --out"
+                ) from error
+        yield
 
 
 def _paths(shard: TokenShard, document_ids: Sequence[int]) -> str:

@@ -84,13 +84,14 @@ class MetricsFile:
     def __init__(self, path: Path, *, resumed_step: int) -> None:
         """Open `path` for rows after `resumed_step`; later rows of an earlier sitting are dropped.
 
-        Raises TrainError when it cannot be written.
+        Its folder is made if there is none. Raises TrainError when it cannot be written.
         """
         self.path = path
         self.kept_losses: list[float] = []
         """Losses of the steps that stay, the newest last."""
         self._waiting = bytearray()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._drop_after(resumed_step)
             self._file = path.open("ab", buffering=0)
         except OSError as error:

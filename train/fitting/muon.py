@@ -93,7 +93,7 @@ class ParallelMuon(torch.optim.Muon):
         if result_RC is not None:
             padded = result_RC.new_zeros(n_rows * self._parallel.world_size, matrix.shape[1])
             padded[: matrix.shape[0]] = result_RC
-            parts = list(padded.split(n_rows))
+            parts = list(torch.split(padded, n_rows))
         part = torch.empty(n_rows, matrix.shape[1], **kind)
         dist.scatter(part, parts, src=owner)
         return part[: len(own_part(matrix))]

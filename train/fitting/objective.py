@@ -3,11 +3,13 @@
 Shapes: B rows, T positions, D width.
 """
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from train.model import loss as losses
 from train.model.architectures import blocks, checkpoint_activations, hidden_states, output_weight
@@ -22,15 +24,15 @@ Body = Callable[[Any, Tensor, Tensor], Tensor]
 class Objective(nn.Module):
     """The loss of packed rows, as a share of all rows of a step."""
 
-    def __init__(self, model: nn.Module, config: FitConfig, *, alone: bool) -> None:
+    def __init__(self, model: PreTrainedModel, config: FitConfig, *, alone: bool) -> None:
         """`alone`: no DDP or FSDP around it."""
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self._z_loss = config.z_loss
         if config.activation_checkpointing:
-            checkpoint_activations(model)  # type: ignore[arg-type]
+            checkpoint_activations(model)
         self._body: Body = hidden_states
-        if config.compile:
+        if config.compile and can_compile(next(model.parameters()).device):
             self._body = _compiled(model, alone=alone)
 
     def forward(
@@ -45,11 +47,16 @@ class Objective(nn.Module):
             hidden_BTD = body(self.model, inputs_BT, sample_BT)
             return losses.mean_loss(
                 hidden_BTD.to(COMPUTE_DTYPE),
-                output_weight(self.model),  # type: ignore[arg-type]
+                output_weight(self.model),
                 targets_BT,
                 n_targets=n_targets,
                 z_loss=self._z_loss if self.training else 0.0,
             )
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile works here: for a CPU it needs a C++ compiler."""
+    return device.type != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
 def _compiled(model: Any, *, alone: bool) -> Body:

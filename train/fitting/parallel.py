@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +26,12 @@ from train.recipe import FitConfig
 
 PATIENCE = timedelta(hours=1)
 """So long the others wait while the first writes the checkpoint of a large model."""
+
+MAX_WORKERS = 8
+
+_KEPT: list[nn.Module] = []
+"""DDP modules, until the process ends. One that is dropped right after a run waits, holding the
+interpreter's lock, for a thread of gloo that waits for that lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +76,7 @@ class Parallel:
         dist.all_gather_object(parts, numbers)
         return tuple(number for part in parts for number in part)
 
-    def spread(self, objective: nn.Module, model: nn.Module) -> nn.Module:
+    def spread(self, objective: nn.Module, model: Any) -> nn.Module:
         """What to call instead of `objective`, so that gradients are means over all processes.
 
         `model` is the transformer inside it, on ``meta`` when `is_sharded`: its parameters become
@@ -78,7 +85,9 @@ class Parallel:
         if self.world_size == 1:
             return objective
         if not self.is_sharded:
-            return DistributedDataParallel(objective, gradient_as_bucket_view=True)
+            spread = DistributedDataParallel(objective, gradient_as_bucket_view=True)
+            _KEPT.append(spread)
+            return spread
         mesh = init_device_mesh(self.device.type, (self.world_size,))
         # Blocks are gathered in bfloat16, in which they compute anyway. Not so the embedding, from
         # which the residual stream comes. The CPU mixes dtypes in no layer norm: float32 there.
@@ -87,7 +96,7 @@ class Parallel:
             reduce_dtype=torch.float32,
             cast_forward_inputs=False,
         )
-        for block in blocks(model):  # type: ignore[arg-type]
+        for block in blocks(model):
             fully_shard(block, mesh=mesh, mp_policy=halved)
         fully_shard(objective, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
         objective.to_empty(device=self.device)
@@ -131,7 +140,15 @@ def together(config: FitConfig) -> Iterator[Parallel]:
     yield Parallel(rank=rank, world_size=world_size, device=device, kind=config.parallel)
     # Not after an error: the others may wait for a message that does not come. torchrun ends them.
     if world_size > 1:
+        # Who leaves first would cut off a leader that still writes plots.
+        dist.barrier()
         dist.destroy_process_group()
+
+
+def default_workers() -> int:
+    """Half of this process's cores for making rows, which more than keeps a device fed."""
+    n_processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // (2 * n_processes_here)))
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from train.corpus.source_file import whole_file
 from train.errors import TrainError
 from train.fitting.metrics import METRICS_FILE, Metrics, read_metrics
+from train.palette import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,6 @@ PLOTS_FOLDER = "plots"
 _WIDTH_INCHES = 9.0
 _DPI = 120
 """1,080 pixels wide: fits a laptop's screen as it is."""
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
-"""Okabe and Ito's palette, told apart by colour-blind people too."""
 _SMOOTH_SHARE = 0.02
 """The smooth lines are means over so much of a run."""
 _MAX_POINTS = 2000
@@ -73,7 +72,7 @@ def write_comparison(directories: Mapping[str, Path], out: Path) -> list[Path]:
         _Run(name=_literal(name), metrics=read_metrics(directory / METRICS_FILE), colour=colour)
         for (name, directory), colour in zip(
             directories.items(),
-            _COLOURS * math.ceil(len(directories) / len(_COLOURS)),
+            COLOURS * math.ceil(len(directories) / len(COLOURS)),
             strict=False,
         )
     ]
@@ -111,7 +110,7 @@ def _loss_figure(runs: list[_Run]) -> Figure:
             axes.plot(
                 run.along(key, run.metrics.validation_steps) * scale,
                 run.metrics.validation_losses,
-                color=run.colour if several else _COLOURS[1],
+                color=run.colour if several else COLOURS[1],
                 marker="o",
                 markersize=4,
                 linewidth=1,

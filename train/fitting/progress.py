@@ -79,7 +79,6 @@ class Progress:
         together, None if unknown: then no MFU is shown. `n_steps` is the length of the schedule.
         Raises TrainError when the folder cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         self._metrics = MetricsFile(directory / METRICS_FILE, resumed_step=resumed_step)
         self._say_line = say
         self._flops_per_token = flops_per_token
