@@ -33,7 +33,7 @@ VERBS: dict[str, Verb] = {
     ),
     "train": Verb("train.__main__:train", "Corpus, tokenizer and weights of a model."),
     "quantize": Verb("quantize.__main__:quantize", "A checkpoint to a bundle that a laptop runs."),
-    "eval": Verb("train.__main__:evaluate", "How good a model is, in numbers."),
+    "eval": Verb("train.evaluation.commands:evaluate", "How good a model is, in numbers."),
     "doctor": Verb("lsp_server.__main__:doctor", "What is installed, what is wrong, what to do."),
 }
 

@@ -11,11 +11,8 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from lsp_server.documents import Document, Documents, Point
+from runtime.other_files import MAX_OTHER_FILES, n_head_lines
 
-# Two heads of files are about 400 tokens: read by the model once (about 0.2 s on two cores), then
-# kept in its cache, because heads hardly change while one types elsewhere.
-MAX_OTHER_FILES = 2
-MAX_OTHER_FILE_CHARS = 600
 MAX_OTHER_DOCUMENT_CHARS = 1_000_000
 
 # Names of files that hold secrets. Matched without regard to case against the name and, for
@@ -137,13 +134,8 @@ def prompt_path(uri: str, root_uris: Sequence[str]) -> str:
 
 
 def _head(document: Document) -> str:
-    """Whole lines of model text from the top, at most `MAX_OTHER_FILE_CHARS`."""
-    n_chars = 0
-    for line_idx, line in enumerate(document.lines):
-        n_chars += len(line)
-        if n_chars > MAX_OTHER_FILE_CHARS:
-            return document.head(line_idx)
-    return document.head(len(document.lines))
+    """Whole lines of model text from the top."""
+    return document.head(n_head_lines(document.lines))
 
 
 def _uri_path(uri: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from quantize.gguf_writer import WEIGHTS_LICENCE
 from quantize.verify import QuantizationReport
 from runtime.spec import ModelSpec
-from train.evaluation.fim_tasks import to_markdown
+from train.evaluation.reports.report import to_markdown
 
 _MAX_TABLE_ROWS = 40
 
@@ -64,8 +64,8 @@ def _data(spec: ModelSpec, corpus: Mapping[str, Any] | None, *, has_index: bool)
             lines += ["", f"Kept out of training whole, for evaluation: {_cell(held_out)}."]
     lines += [
         "",
-        "The files are listed one by one, with origin, version, path, licence and SWHID, in "
-        "`manifest.jsonl.zst` beside this card."
+        "The files are listed one by one, with origin, version, path, licence and SWHID, in each "
+        "`manifest.jsonl.zst` of this folder."
         if has_index
         else "This bundle carries no list of the files and no attribution index.",
     ]

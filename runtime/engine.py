@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backend import Backend
 from runtime.completion import Completion, ModelInfo, Timing
 from runtime.errors import BundleError
 from runtime.fim import Order
@@ -53,8 +54,8 @@ _MIN_WATCHED_TOKENS = 32
 class Engine:
     """A model and its context. Calls from several threads are answered one after the other."""
 
-    def __init__(self, model: Model, info: ModelInfo) -> None:
-        """Use `load`."""
+    def __init__(self, model: Backend, info: ModelInfo) -> None:
+        """For a GGUF file use `load`. The engine closes the model."""
         self.info = info
         self._model = model
         self._vocabulary = model.vocabulary
@@ -168,6 +169,11 @@ class Engine:
         with self._lock:
             prompt = self._prompt(request, MAX_TOKENS[request.mode])
         return self.detokenize(prompt.token_ids).decode("utf-8", "replace")
+
+    @property
+    def bos_id(self) -> int | None:
+        """What every prompt begins with; None if this model knows no such token."""
+        return self._vocabulary.bos_id
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of the text; a sentinel's spelling inside it is ordinary text."""

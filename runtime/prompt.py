@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runtime import fim
+from runtime.backend import Tokens
 from runtime.fim import FimTokens, Order
 from runtime.healing import TokenTable
-from runtime.llama import Vocabulary
 from runtime.stopping import Mode
 
 
@@ -36,6 +36,8 @@ class FimRequest:
     path: str
     snippets: tuple[Snippet, ...] = ()
     mode: Mode = Mode.LINE
+    order: Order | None = None
+    """None: the model's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class PromptBuilder:
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: Tokens,
         table: TokenTable,
         *,
         tokens: FimTokens,
@@ -117,7 +119,7 @@ class PromptBuilder:
             prefix_ids[:n_keep],
             suffix_ids,
             tokens=self._tokens,
-            order=self._order,
+            order=request.order or self._order,
             head_ids=[*bos_ids, *snippet_ids, *head_ids],
         )
         return Prompt(token_ids=tuple(token_ids), pending=pending)
@@ -210,7 +212,7 @@ def _cut_in_stretch(text: str, stretch: int, step_chars: int) -> int:
     return start if line_end < 0 else line_end + 1
 
 
-def _find_split_rule(vocabulary: Vocabulary) -> SplitRule:
+def _find_split_rule(vocabulary: Tokens) -> SplitRule:
     """The finest rule that gives the tokenizer's own ids on text that would show a difference."""
     whole = vocabulary.tokenize(_PROBE)
     for rule in (SplitRule.FULL_LINES, SplitRule.LEFT_MARGIN):

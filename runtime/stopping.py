@@ -15,6 +15,8 @@ class Mode(StrEnum):
 
     LINE = "line"
     BLOCK = "block"
+    SPAN = "span"
+    """What was cut out anywhere: the model says where it ends. Evaluation asks for it."""
 
 
 class StopReason(StrEnum):
@@ -37,7 +39,7 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
 
 
-MAX_TOKENS: dict[Mode, int] = {Mode.LINE: 32, Mode.BLOCK: 128}
+MAX_TOKENS: dict[Mode, int] = {Mode.LINE: 32, Mode.BLOCK: 128, Mode.SPAN: 128}
 
 _TAB_COLUMNS = 8
 # A line end, then two lines of blanks.
@@ -86,6 +88,8 @@ class Stopper:
         return reason or self._repetition_rule()
 
     def _layout_rules(self) -> StopReason | None:
+        if self._mode is Mode.SPAN:
+            return None
         # A token may bring several lines: what comes first in the text decides, not in the code.
         blank_lines = _BLANK_LINES.search(self.text)
         if blank_lines:

@@ -6,6 +6,7 @@ import pytest
 
 from lsp_server import context
 from lsp_server.documents import Documents, Point
+from runtime.other_files import MAX_OTHER_FILE_CHARS, MAX_OTHER_FILES
 
 
 def opened(*named_texts: tuple[str, str], language_id: str = "python") -> Documents:
@@ -37,9 +38,9 @@ def test_the_amount_is_bounded_and_lines_are_whole() -> None:
     long_text = "".join(f"line_{n} = {n}\n" for n in range(1000))
     documents = opened(("a.py", "x"), *((f"b{n}.py", long_text) for n in range(5)))
     files = taken(documents).other_files
-    assert len(files) == context.MAX_OTHER_FILES
+    assert len(files) == MAX_OTHER_FILES
     for file in files:
-        assert 0.9 * context.MAX_OTHER_FILE_CHARS < len(file.text) <= context.MAX_OTHER_FILE_CHARS
+        assert 0.9 * MAX_OTHER_FILE_CHARS < len(file.text) <= MAX_OTHER_FILE_CHARS
         assert long_text.startswith(file.text) and file.text.endswith("\n")
 
 

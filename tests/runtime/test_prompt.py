@@ -5,6 +5,7 @@ A failure would be quiet: worse suggestions, or a prompt that is computed anew a
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,11 @@ def test_a_huge_file_costs_no_more(builder: PromptBuilder) -> None:
     prompt = builder.build(FimRequest(prefix=text, suffix=text, path="a.py"), budget_tokens=700)
     assert len(prompt.token_ids) <= 700
     assert sum(len(piece) for piece in builder._pieces) < 100_000
+
+
+def test_a_request_may_ask_for_the_other_order(model: Model, builder: PromptBuilder) -> None:
+    request = FimRequest(prefix="a = 1\n", suffix="\nc = 3\n", path="x.py")
+    own = builder.build(request, budget_tokens=200)
+    assert own == builder.build(replace(request, order=Order.SPM), budget_tokens=200)
+    other = builder.build(replace(request, order=Order.PSM), budget_tokens=200)
+    assert other == builder_of(model, order=Order.PSM).build(request, budget_tokens=200) != own

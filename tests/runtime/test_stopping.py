@@ -45,6 +45,7 @@ CASES = [
     (Mode.BLOCK, "", "x = [\n    1,\n]\ny = 2\n", "x = [\n    1,\n]", StopReason.DEDENT),
     (Mode.BLOCK, "", "a = 1\nb = 2\n\n\nc", "a = 1\nb = 2", StopReason.BLANK_LINES),
     (Mode.BLOCK, "", "a = 1\nb = 2\n", "a = 1\nb = 2\n", None),
+    (Mode.SPAN, "  x = ", "1\ny\n\n\n\nz\n", "1\ny\n\n\n\nz\n", None),
 ]  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from runtime.sampling import SamplingConfig
 from train.errors import CorpusError
-from train.evaluation import problems as published
-from train.evaluation import programs, programs_command, sandbox
-from train.evaluation.problems import Problem
-from train.evaluation.writer import PromptStyle, Sample, Writer, end_of_completion
+from train.evaluation.programs import command as programs_command
+from train.evaluation.programs import problems as published
+from train.evaluation.programs import programs, sandbox
+from train.evaluation.programs.problems import Problem
+from train.evaluation.programs.writer import PromptStyle, Sample, Writer, end_of_completion
 
 needs_programs = pytest.mark.skipif(
     sandbox.why_not("python") is not None, reason="generated programs do not run on this system"
@@ -65,6 +66,8 @@ def test_pass_at_k_is_exact_for_many_samples() -> None:
     [
         ("{not json\n", "line 3"),
         ("[1]\n", "not a JSON object"),
+        ("[" * 100_000 + "\n", "recursion"),
+        ({**ROWS[0], "task_id": "x", "prompt": "\ud800"}, "surrogates not allowed"),
         ({**ROWS[0], "task_id": "x", "test": 5}, "'test' is not text"),
         ({k: v for k, v in ROWS[0].items() if k != "entry_point"}, "no field 'entry_point'"),
         ({**ROWS[0], "task_id": "x", "entry_point": "os.system('x')"}, "is no name"),
@@ -274,6 +277,10 @@ def test_references_are_checked_on_request(tmp_path: Path) -> None:
         (("-n", "2"), "add --temperature"),
         (("-k", "10"), "add -n 10"),
         (("--check-references",), "add --run-programs"),
+        (("--temperature", "nan"), "nan is not a finite number"),
+        (("--timeout-s", "inf"), "inf is not a finite number"),
+        (("--out", "nowhere/r.json"), "there is no folder nowhere"),
+        (("--samples", "nowhere/s.jsonl"), "there is no folder nowhere"),
     ],
 )
 def test_options_that_contradict_name_the_cure(
@@ -282,6 +289,16 @@ def test_options_that_contradict_name_the_cure(
     path = write(tmp_path / "p.jsonl", ROWS)
     result = CliRunner().invoke(programs_command.humaneval, ["--problems", str(path), *options])
     assert result.exit_code == 2 and words in result.output
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[1]", '{"benchmark": "DS-1000"}', '{"fim": {}}'])
+def test_another_file_is_not_written_over(tmp_path: Path, content: str) -> None:
+    path, out = write(tmp_path / "p.jsonl", ROWS), tmp_path / "other.json"
+    out.write_text(content)
+    options = ["--problems", str(path), "--max-tokens", "1", "--out", str(out)]
+    result = CliRunner().invoke(programs_command.humaneval, options)
+    assert result.exit_code == 2 and "name another --out" in result.output
+    assert out.read_text() == content and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_infilling", "multipl_e", "ds1000"])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import starling
@@ -17,24 +18,25 @@ from runtime.errors import BundleError
 from tests.train import tiny_corpus
 from train.corpus.source_file import SourceFile, write_shard
 from train.errors import CorpusError, TrainError
-from train.evaluation import typing_command
-from train.evaluation.editor_client import ServerEditor
-from train.evaluation.typing_passages import (
+from train.evaluation.fim.completers import COPY
+from train.evaluation.typing import command as typing_command
+from train.evaluation.typing import editors as typing_editors
+from train.evaluation.typing.editor_client import ServerEditor
+from train.evaluation.typing.passages import (
     MODES,
     Document,
     Passage,
     choose_passages,
     function_bodies,
 )
-from train.evaluation.typing_replay import (
+from train.evaluation.typing.replay import (
     FunctionEditor,
-    Tally,
     copy_completer,
     n_right_chars,
     replay,
-    summarize,
-    to_markdown,
 )
+from train.evaluation.typing.report import summarize, to_markdown
+from train.evaluation.typing.tally import Tally
 
 SERVE = (sys.executable, "-m", "starling", "serve")
 TEXT = "def f(a):\n    b = a + 1\n    return b\n\n\nprint(f(2))"
@@ -74,9 +76,7 @@ def test_a_useless_completer_saves_nothing_and_a_silent_one_shows_nothing() -> N
     rows = summarize([useless], mode="new", completer="c", seed=0)
     assert rows[0]["saved"]["mean"] == 0 and rows[0]["wrong_of_shown"]["mean"] == 1
     rows = summarize([silent], mode="new", completer="c", seed=0)
-    assert rows[0]["wrong_of_shown"]["mean"] is None and "| - |" in to_markdown(
-        {"typing": {"rows": rows}}
-    )
+    assert rows[0]["wrong_of_shown"]["mean"] is None and "| - |" in to_markdown(rows)
 
 
 def test_a_completer_that_knows_one_line_saves_that_line_less_a_key() -> None:
@@ -203,7 +203,7 @@ def test_numbers_of_several_projects_are_sums_over_files() -> None:
     # A draw without any suggestion has no share of wrong ones, and is left out.
     assert b["wrong_of_shown"]["mean"] == pytest.approx(0.75)
     assert json.loads(json.dumps(rows)) == rows
-    assert len(to_markdown({"typing": {"rows": rows}}).split("\n")) == 3 + 1 + 4
+    assert len(to_markdown(rows).split("\n")) == 3 + 1 + 4
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +315,7 @@ def test_command_reports_both_modes_beside_copying(
     tiny_gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert typing_command.MODES == MODES
-    assert typing_command.BUNDLE_VARIABLE == starling.BUNDLE_VARIABLE
+    assert typing_editors.BUNDLE_VARIABLE == starling.BUNDLE_VARIABLE
     held_out, out = tmp_path / "held_out", tmp_path / "report.json"
     held_out.mkdir()
     write_shard(held_out / "a.jsonl.zst", tiny_corpus.files(4))
@@ -328,13 +328,19 @@ def test_command_reports_both_modes_beside_copying(
         for row in report["typing"]["rows"]
         if row["project"] == "all"
     }
-    assert set(totals) == {(m, c) for m in MODES for c in ("tiny-random", typing_command.COPY)}
+    assert set(totals) == {(m, c) for m in MODES for c in ("tiny-random", COPY)}
     for mode in MODES:
-        ours, copied = totals[mode, "tiny-random"], totals[mode, typing_command.COPY]
+        ours, copied = totals[mode, "tiny-random"], totals[mode, COPY]
         assert ours["n_keys_alone"] == copied["n_keys_alone"] > 0 and ours["n_files"] == 2
         assert ours["latency_ms"]["max"] > 0 and ours["late"] == 0
     shown = capsys.readouterr().out
     assert "| edit | copy from context | 2 |" in shown and "| pypi:shelf0 | new |" in shown
+
+
+@pytest.mark.parametrize("options", [("--min-confidence", "nan"), ("--pace", "inf")])
+def test_what_is_not_a_number_is_refused(options: tuple[str, str]) -> None:
+    with pytest.raises(click.BadParameter, match="is not a finite number"):
+        run("--file", __file__, *options)
 
 
 @pytest.mark.parametrize(

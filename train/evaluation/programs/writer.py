@@ -6,7 +6,6 @@ prompt that the engine would build, or for writing on (no suffix) from the plain
 cursor, as published results do.
 """
 
-import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,15 +16,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import open_bundle
 from runtime.errors import BundleError
-from runtime.fim import Order
 from runtime.healing import MAX_TAKEN_BACK_BYTES, TokenTable
-from runtime.llama import Model
 from runtime.prompt import FimRequest, PromptBuilder
 from runtime.sampling import Sampler, SamplingConfig, uniform_of
-from runtime.threads import physical_cores
-from train.evaluation.problems import Problem
+from train.evaluation.models.models import name_models, open_backend
+from train.evaluation.programs.problems import Problem
 
 CONTEXT_TOKENS = 2048
 """At most; a model that was trained for less gets less."""
@@ -64,22 +60,16 @@ class Writer:
     """A loaded model that writes samples, one at a time."""
 
     def __init__(self, path: Path | None) -> None:
-        """A bundle folder or GGUF file (None: the default bundle); raises BundleError."""
-        bundle = open_bundle(path)
-        self.name = bundle.spec.name if bundle.spec else bundle.model_path.name
-        self.file_sha256 = hashlib.sha256(bundle.model_path.read_bytes()).hexdigest()
-        self._model = Model.open(
-            bundle.model_path,
-            n_context_tokens=CONTEXT_TOKENS,
-            n_prefill_threads=physical_cores(),
-        )
+        """A bundle, GGUF file or Hugging Face folder (None: the default bundle)."""
+        (identity,) = name_models([path])
+        self.name, self.file_sha256 = identity.name, identity.file_sha256
+        self._model, order, trained_tokens = open_backend(path, max_context_tokens=CONTEXT_TOKENS)
         vocabulary = self._model.vocabulary
-        self.context_tokens = min(CONTEXT_TOKENS, self._model.n_train_context_tokens)
+        self.context_tokens = min(CONTEXT_TOKENS, trained_tokens)
         self._table = TokenTable(vocabulary.pieces, vocabulary.is_special)
         self._sampler = Sampler(vocabulary.n_tokens)
         self._builder = None
         if vocabulary.fim is not None:
-            order = bundle.spec.fim_order if bundle.spec else Order.PSM
             self._builder = PromptBuilder(
                 vocabulary, self._table, tokens=vocabulary.fim, order=order
             )
@@ -132,8 +122,10 @@ class Writer:
         request = FimRequest(prefix=problem.prompt, suffix=problem.suffix, path=problem.path)
         built = self._builder.build(request, budget_tokens=budget)
         pieces = self._model.vocabulary.pieces
-        seen = b"".join(pieces[token_id] for token_id in built.token_ids) + built.pending
-        is_whole = problem.prompt.encode() in seen and problem.suffix.encode() in seen
+        seen = b"".join(pieces[token_id] for token_id in built.token_ids)
+        # What healing took back comes again at the end, which in PSM order is another place.
+        prefix = problem.prompt.encode().removesuffix(built.pending)
+        is_whole = prefix in seen and problem.suffix.encode() in seen
         return _Prompt(token_ids=built.token_ids, pending=built.pending, is_cut=not is_whole)
 
     def _plain_prompt(self, text: str, budget: int) -> _Prompt:

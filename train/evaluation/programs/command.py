@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from train.evaluation.options import Number
+from train.evaluation.reports.outputs import check_folders
+
 _RUN_HELP = (
     "Run generated programs, with limits, in an empty folder, without network or new processes "
     "where the system can. They can still read every file that you can read."
@@ -34,14 +37,15 @@ def _command(
                      type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="The published file (.jsonl or .jsonl.gz)."),
         click.Option(["--bundle"], type=click.Path(exists=True, path_type=Path),
-                     help="Bundle folder or GGUF file.  [default: the bundle that ships]"),
+                     help="Bundle, GGUF file or Hugging Face folder.  "
+                     "[default: the bundle that ships]"),
         click.Option(["-n", "n_samples"], type=click.IntRange(min=1), default=1,
                      show_default=True, help="Samples of each problem."),
         click.Option(["-k", "ks"], type=click.IntRange(min=1), multiple=True, default=(1,),
                      show_default=True, help="k of pass@k, at most n. Can be repeated."),
-        click.Option(["--temperature"], type=click.FloatRange(min=0), default=0.0,
+        click.Option(["--temperature"], type=Number(min=0), default=0.0,
                      show_default=True, help="0 takes the most likely token; n > 1 needs more."),
-        click.Option(["--top-p"], type=click.FloatRange(min=0, min_open=True, max=1),
+        click.Option(["--top-p"], type=Number(min=0, min_open=True, max=1),
                      default=0.95, show_default=True,
                      help="Sample from the tokens that make up this share."),
         click.Option(["--max-tokens"], type=click.IntRange(min=1, max=4096), default=max_tokens,
@@ -63,7 +67,7 @@ def _command(
         click.Option(["--run-programs", "may_run"], is_flag=True, help=_RUN_HELP),
         click.Option(["--check-references"], is_flag=True,
                      help="Only run the published solutions: all must pass here."),
-        click.Option(["--timeout-s"], type=click.FloatRange(min=0, min_open=True),
+        click.Option(["--timeout-s"], type=Number(min=0, min_open=True),
                      default=timeout_s, show_default=True, help="Time of one program."),
         click.Option(["--memory-mb"], type=click.IntRange(min=64), default=memory_mb,
                      show_default=True, help="Memory of one program."),
@@ -103,11 +107,14 @@ def _run(
         raise click.UsageError("at temperature 0 all samples are the same: add --temperature 0.2")
     if check_references and not may_run:
         raise click.UsageError("--check-references runs programs: add --run-programs")
+    check_folders(out, samples_path)
+    if out is not None:
+        _check_report(out, title)
     from runtime.sampling import SamplingConfig
     from train.corpus.source_file import write_json
-    from train.evaluation import problems as published
-    from train.evaluation import programs, sandbox
-    from train.evaluation.writer import PromptStyle, Writer
+    from train.evaluation.programs import problems as published
+    from train.evaluation.programs import programs, sandbox
+    from train.evaluation.programs.writer import PromptStyle, Writer
 
     problems = published.read_problems(problems_path, getattr(published, reader_name))[:limit]
     wanted = [problem for problem in problems if problem.skipped_because is None]
@@ -157,9 +164,24 @@ def _run(
     click.echo(json.dumps(report, indent=1) if as_json else programs.to_markdown(report))
 
 
+def _check_report(out: Path, title: str) -> None:
+    """Raises click.UsageError when `out` is something else than an earlier report of the benchmark.
+
+    Called before the work, which may take hours.
+    """
+    if not out.exists():
+        return
+    try:
+        known = json.loads(out.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"{out} is not JSON ({error}): name another --out") from error
+    if not isinstance(known, dict) or known.get("benchmark") != title:
+        raise click.UsageError(f"{out} is not a report of {title}: name another --out")
+
+
 def _check_references(problems: list[Any], judge: Any) -> None:
     """Exit status 1 when a published solution fails here."""
-    from train.evaluation import programs
+    from train.evaluation.programs import programs
 
     n_checked = sum(problem.reference is not None for problem in problems)
     if n_checked == 0:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import CorpusError
-from train.evaluation import sandbox
+from train.evaluation.programs import sandbox
 
 # Chen et al. 2021, section 2.1: what follows a function at the left margin.
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
@@ -88,7 +88,7 @@ def read_problems(path: Path, reader: Reader) -> list[Problem]:
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
             problem = reader(row)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise CorpusError(
                 f"line {n_line} of {path} is not a problem of this benchmark ({what}): download "
@@ -195,6 +195,7 @@ def _text(row: dict[str, Any], field: str) -> str:
     value = row[field]
     if not isinstance(value, str):
         raise ValueError(f"field {field!r} is not text")
+    value.encode()  # Half a surrogate pair, which JSON can spell, is no text either.
     return value
 
 

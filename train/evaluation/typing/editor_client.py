@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from runtime import source_text
 from train.errors import TrainError
-from train.evaluation.typing_passages import Document
-from train.evaluation.typing_replay import Answer
+from train.evaluation.typing.passages import Document
+from train.evaluation.typing.replay import Answer
 
 PATIENCE_S = 120.0
 """For one answer, or for loading the model, in seconds."""

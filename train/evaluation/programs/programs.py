@@ -19,10 +19,10 @@ import numpy as np
 
 from runtime.sampling import SamplingConfig
 from train.errors import CorpusError
-from train.evaluation.fim_tasks import mean_with_interval
-from train.evaluation.problems import Problem
-from train.evaluation.sandbox import Outcome, Verdict, run_program
-from train.evaluation.writer import PromptStyle, Sample, Writer
+from train.evaluation.programs.problems import Problem
+from train.evaluation.programs.sandbox import Outcome, Verdict, run_program
+from train.evaluation.programs.writer import PromptStyle, Sample, Writer
+from train.evaluation.reports.intervals import mean_with_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

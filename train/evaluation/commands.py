@@ -1,0 +1,120 @@
+"""`starling eval`: one command for each examination; what belongs to one lies in its own file."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from train.evaluation.fim.command import confidence, fim
+from train.evaluation.options import against_option, bundle_option, held_out_option
+from train.evaluation.programs.command import ds1000, humaneval, humaneval_infilling, multipl_e
+from train.evaluation.reports.outputs import Outputs, with_outputs
+from train.evaluation.typing.command import typing
+
+
+@click.group(name="eval")
+def evaluate() -> None:
+    """How good a model is on code that it never saw.
+
+    Models are bundles, GGUF files or Hugging Face folders; several can stand in one table.
+
+    Example: starling eval fim --held-out runs/default/held_out
+    """
+
+
+@evaluate.command()
+@bundle_option
+@against_option
+@held_out_option
+@click.option("--language", default="", help="Only files in this language.  [default: all]")
+@click.option(
+    "--max-kb", type=click.IntRange(min=1), default=1000, show_default=True,
+    help="Text to score, in kilobytes.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the chosen files and the intervals.")
+@with_outputs
+def bpb(
+    bundle: Path | None,
+    against: tuple[Path, ...],
+    held_out: Path,
+    language: str,
+    max_kb: int,
+    seed: int,
+    outputs: Outputs,
+) -> None:
+    """Bits per byte: how well the text of held-out files is foreseen.
+
+    Example: starling eval bpb --against old_bundle --against starcoder.gguf
+    """
+    from train.evaluation import bits_per_byte
+    from train.evaluation.held_out import held_out_files
+    from train.evaluation.models.models import name_models, open_engine
+    from train.evaluation.reports import intervals
+    from train.evaluation.reports.report import to_markdown
+
+    models = name_models((bundle, *against))
+    known = outputs.check(models[0].to_json())
+    files = bits_per_byte.choose_files(
+        held_out_files(held_out, language=language), max_bytes=1000 * max_kb, seed=seed
+    )
+    rows, first = [], None
+    for model in models:
+        with open_engine(model.path) as engine:
+            with click.progressbar(files, label=model.name, file=sys.stderr) as progress:
+                lengths = bits_per_byte.by_project(
+                    bits_per_byte.code_lengths(engine, (file.text for file in progress)), files
+                )
+            n_window = bits_per_byte.window_tokens(engine)
+        row = {
+            "completer": model.name,
+            **bits_per_byte.summarize(lengths, seed),
+            "window_tokens": n_window,
+            "against": None,
+        }
+        if first is None:
+            first = lengths
+        else:
+            row["against"] = intervals.difference(
+                lengths, first, intervals.mean, seed, is_more_better=False
+            )
+        rows.append(row)
+    report = {
+        "model": models[0].to_json(),
+        "bpb": {
+            "settings": {"max_kb": max_kb, "language": language, "seed": seed},
+            "models": [model.to_json() for model in models],
+            "rows": rows,
+        },
+    }
+    outputs.write(report, known, to_markdown)
+
+
+@evaluate.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--part",
+    type=click.Choice(["examination", "development", "all"]),
+    default="examination",
+    show_default=True,
+    help="Half of the labelled set; rules are only mended on `development`.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the invented secrets and names.")
+@click.option("--findings", is_flag=True, help="Also list what was missed and falsely reported.")
+def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
+    """Precision and recall of redaction on Starling's labelled set."""
+    from train.corpus.pii import labelled
+    from train.corpus.pii.find import find
+
+    scores = labelled.score(find, labelled.load(seed, part))
+    if as_json:
+        click.echo(json.dumps({"part": part, "seed": seed, "kinds": scores["kinds"]}, indent=1))
+        return
+    click.echo(labelled.to_text(scores))
+    if findings:
+        for title in ("misses", "false_alarms"):
+            click.echo(f"\n{title.replace('_', ' ')}:\n{labelled.findings_text(scores[title])}")
+
+
+for _command in (fim, confidence, typing, humaneval, humaneval_infilling, multipl_e, ds1000):
+    evaluate.add_command(_command)

@@ -1,0 +1,170 @@
+"""`starling eval fim` and `starling eval confidence`: options in, a report out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from train.evaluation.options import against_option, bundle_option, held_out_option
+from train.evaluation.reports.outputs import Outputs, with_outputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from runtime.fim import Order
+    from train.evaluation.fim.completers import Completer
+    from train.evaluation.fim.scores import Entry
+    from train.evaluation.fim.tasks import FimTask
+
+# The names of `train.evaluation.fim.tasks.Kind`; a test compares them.
+KINDS = ("line", "rest of line", "identifier", "random span", "syntax block", "docstring")
+OTHER_FILES = ("none", "heads")
+
+
+@click.command()
+@bundle_option
+@against_option
+@held_out_option
+@click.option(
+    "--language", default="", help="Only files in this language, e.g. Python.  [default: all]"
+)
+@click.option(
+    "--kind", "kinds", type=click.Choice(KINDS), multiple=True,
+    help="Only holes of this kind. Can be repeated.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--order", "order_name", type=click.Choice(["own", "psm", "spm", "both"]), default="own",
+    show_default=True, help="Which part of the file the prompt begins with; own: the model's. Many "
+    "models of others were trained on PSM alone.",
+)  # fmt: skip
+@click.option(
+    "--other-files", type=click.Choice([*OTHER_FILES, "both"]), default="none", show_default=True,
+    help="heads: the prompt begins with the heads of two other files of the project; a model "
+    "without a token for files, such as the first StarCoder, does not see them.",
+)  # fmt: skip
+@click.option(
+    "-n", "n_per_kind", type=click.IntRange(min=1), default=300, show_default=True,
+    help="Tasks of each kind.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the tasks and the intervals.")
+@with_outputs
+def fim(
+    bundle: Path | None,
+    against: tuple[Path, ...],
+    held_out: Path,
+    language: str,
+    kinds: tuple[str, ...],
+    order_name: str,
+    other_files: str,
+    n_per_kind: int,
+    seed: int,
+    outputs: Outputs,
+) -> None:
+    """Fill-in-the-middle: holes in held-out files, filled by each model and by a copier.
+
+    Holes are single lines, rests of lines, names, random spans, syntax blocks and docstrings. A
+    completion of the first three ends with its line, of a block with the block, of the others where
+    the model says so. All are scored as written and after the trimming that editors get.
+
+    \b
+    Examples: starling eval fim --order both --other-files both
+              starling eval fim --against old_bundle --against qwen.gguf --plot fim.png
+    """
+    from train.evaluation.fim.completers import COPY, copy_completer, model_completer
+    from train.evaluation.fim.scores import Entry, table_rows
+    from train.evaluation.fim.tasks import Kind, draw_tasks
+    from train.evaluation.held_out import held_out_files
+    from train.evaluation.models.models import name_models, open_engine, require_fim
+    from train.evaluation.reports.report import to_markdown
+
+    models = name_models((bundle, *against))
+    known = outputs.check(models[0].to_json())
+    tasks = draw_tasks(
+        held_out_files(held_out, language=language),
+        n_per_kind=n_per_kind,
+        seed=seed,
+        kinds=[Kind(kind) for kind in kinds or KINDS],
+    )
+    require_fim(models)
+    files_shown = OTHER_FILES if other_files == "both" else (other_files,)
+    scores: dict[Entry, NDArray[np.float64]] = {}
+    for model in models:
+        with open_engine(model.path) as engine:
+            for order in _orders(order_name, engine.info.order):
+                for shown in files_shown:
+                    entry = Entry(completer=model.name, order=order, other_files=shown)
+                    complete = model_completer(
+                        engine, order=order, with_other_files=shown == "heads"
+                    )
+                    scores[entry] = _scored(entry, tasks, complete)
+    for shown in files_shown:
+        entry = Entry(completer=COPY, order="", other_files=shown)
+        scores[entry] = _scored(entry, tasks, copy_completer(with_other_files=shown == "heads"))
+    report = {
+        "model": models[0].to_json(),
+        "fim": {
+            "settings": {
+                "n_per_kind": n_per_kind,
+                "order": order_name,
+                "other_files": other_files,
+                "language": language,
+                "seed": seed,
+            },
+            "models": [model.to_json() for model in models],
+            "rows": table_rows(tasks, scores, seed=seed),
+        },
+    }
+    outputs.write(report, known, to_markdown)
+
+
+@click.command()
+@bundle_option
+@held_out_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-n", "n_per_kind", type=click.IntRange(min=1), default=250, show_default=True,
+    help="Tasks of each kind.",
+)  # fmt: skip
+def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: int) -> None:
+    """What the setting `minConfidence` shows and hides, for choosing it."""
+    from train.evaluation.fim.confidence import confidence_table
+    from train.evaluation.fim.tasks import ONE_LINE_KINDS, draw_tasks
+    from train.evaluation.held_out import held_out_files
+    from train.evaluation.models.models import name_models, open_engine, require_fim
+
+    tasks = draw_tasks(
+        held_out_files(held_out), n_per_kind=n_per_kind, seed=5, kinds=ONE_LINE_KINDS
+    )
+    require_fim(name_models([bundle]))
+    with open_engine(bundle) as engine:
+        rows = confidence_table(engine, tasks)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    click.echo(f"{'threshold':>10}{'shown':>10}{'exact of shown':>16}{'shown of exact':>16}")
+    for row in rows:
+        click.echo(
+            f"{row['threshold_nats']:>10}{row['shown']:>10.0%}{row['exact_of_shown']:>16.0%}"
+            f"{row['shown_of_exact']:>16.0%}"
+        )
+
+
+def _orders(name: str, own: Order) -> list[Order]:
+    """The model's own order first: others are held against it."""
+    from runtime.fim import Order
+
+    if name == "both":
+        return sorted(Order, key=lambda order: order is not own)
+    return [own if name == "own" else Order(name)]
+
+
+def _scored(entry: Entry, tasks: list[FimTask], complete: Completer) -> NDArray[np.float64]:
+    from train.evaluation.fim.scores import label_of, score_tasks
+
+    with click.progressbar(tasks, label=label_of(entry), file=sys.stderr) as progress:
+        return score_tasks(progress, complete)

@@ -1,0 +1,76 @@
+"""What is typed into: the real server, or, for models that it cannot load, its rules without it."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime import trim
+from runtime.bundle import default_bundle_directory
+from runtime.engine import Engine, FimRequest
+from runtime.sampling import SamplingConfig
+from train.evaluation.models.hugging_face_files import is_folder
+from train.evaluation.models.models import open_engine
+from train.evaluation.typing.editor_client import ServerEditor
+from train.evaluation.typing.passages import Passage
+from train.evaluation.typing.replay import Editor, FunctionEditor
+
+BUNDLE_VARIABLE = "STARLING_BUNDLE"
+
+
+@contextmanager
+def editor_for(
+    path: Path | None,
+    passages: Sequence[Passage],
+    *,
+    min_confidence: float | None,
+    pace_ms: float,
+) -> Iterator[Editor]:
+    """An editor with a model (None: the default bundle) that is ready to be typed into.
+
+    A Hugging Face folder needs `min_confidence` (nats per token): the server's own default is not
+    known here. `pace_ms` is the server's alone.
+    """
+    if path is not None and is_folder(path):
+        assert min_confidence is not None, "the command asks for it"
+        with open_engine(path) as engine:
+            yield FunctionEditor(_suggestions_of(engine, min_confidence))
+        return
+    settings = {} if min_confidence is None else {"minConfidence": min_confidence}
+    with server_editor(path, passages, settings=settings, pace_ms=pace_ms) as editor:
+        yield editor
+
+
+def server_editor(
+    path: Path | None,
+    passages: Sequence[Passage],
+    *,
+    settings: Mapping[str, object],
+    pace_ms: float,
+) -> ServerEditor:
+    """`starling serve` with a bundle (None: the default)."""
+    bundle = path if path is not None else default_bundle_directory()
+    return ServerEditor(
+        [sys.executable, "-m", "starling", "serve"],
+        projects=sorted({passage.document.project for passage in passages}),
+        settings=settings,
+        environment={BUNDLE_VARIABLE: str(bundle.resolve())},
+        pace_ms=pace_ms,
+    )
+
+
+def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str, str], str]:
+    """A function of (text before, text after, path): the engine under the server's rules."""
+    sampling = SamplingConfig()
+
+    def complete(prefix: str, suffix: str, path: str) -> str:
+        if not trim.may_complete(prefix, suffix):
+            return ""
+        mode = trim.choose_mode(prefix, suffix)
+        request = FimRequest(prefix=prefix, suffix=suffix, path=path, mode=mode)
+        completion = engine.complete(request, sampling)[0]
+        fitted = trim.fit(completion.text, prefix, suffix)
+        is_shown = fitted is not None and completion.mean_logprob >= min_confidence
+        return fitted.text if fitted is not None and is_shown else ""
+
+    return complete
