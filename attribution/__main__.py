@@ -18,7 +18,8 @@ from attribution.build import build_index
 from attribution.errors import AttributionError
 from attribution.folder import Skipped, decode, documents_of, files_of
 from attribution.index import Index
-from attribution.manifest import MANIFEST_FILE, ManifestRow, read_manifest
+from attribution.indexes import joint_corpus_id, open_indexes, read_manifests
+from attribution.manifest import ManifestRow
 from attribution.match import Match, Report, Verdict, find, warm_up
 from attribution.notice import place, title
 from attribution.swhid import content_swhid, with_lines
@@ -56,23 +57,24 @@ def check(ctx: click.Context, file: Path, index_directory: Path | None, as_json:
     with _one_sentence():
         text = _read_text(file)
         directory = _directory(ctx, index_directory)
-        index = Index.open(directory, expected_corpus_id=_corpus_id_of_model(directory))
+        indexes = open_indexes(directory, expected_corpus_id=_corpus_id_of_model(directory))
         warm_up()
-        report = find("", text, [index])
+        report = find("", text, indexes)
     parts = [_part(match, text) for match in report.matches]
+    n_files = sum(index.n_files for index in indexes)
     if as_json:
         answer = {
             "file": str(file),
             "verdict": report.verdict,
             "reason": report.reason,
-            "corpus_id": index.corpus_id,
-            "n_files": index.n_files,
+            "corpus_id": joint_corpus_id(index.corpus_id for index in indexes),
+            "n_files": n_files,
             "elapsed_us": round(report.elapsed_us),
             "matches": parts,
         }
         click.echo(json.dumps(answer, indent=2))
     else:
-        _print_parts(file, parts, report, index)
+        _print_parts(file, parts, report, n_files)
     ctx.exit(1 if report.verdict is Verdict.COPY else 0)
 
 
@@ -93,7 +95,8 @@ def who(ctx: click.Context, name: str, index_directory: Path | None, as_json: bo
              starling attribute who swh:1:cnt:94a9ed024d3859793618152ea559a168bbcbb5e2
     """
     with _one_sentence():
-        rows = read_manifest(_directory(ctx, index_directory) / MANIFEST_FILE)
+        directory = _directory(ctx, index_directory)
+        rows = read_manifests(directory, expected_corpus_id=_corpus_id_of_model(directory))
         found = _rows_named(rows, name)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found], indent=2))
@@ -214,7 +217,7 @@ def _part(match: Match, text: str) -> dict[str, Any]:
     }
 
 
-def _print_parts(file: Path, parts: list[dict[str, Any]], report: Report, index: Index) -> None:
+def _print_parts(file: Path, parts: list[dict[str, Any]], report: Report, n_files: int) -> None:
     for part in parts:
         what = "copy" if part["verdict"] is Verdict.COPY else "common code"
         click.echo(
@@ -228,11 +231,11 @@ def _print_parts(file: Path, parts: list[dict[str, Any]], report: Report, index:
     if report.verdict is Verdict.UNKNOWN:
         click.echo(f"{file}: unknown: {report.reason}")
     elif report.verdict is Verdict.NONE:
-        click.echo(f"{file}: nothing found among {index.n_files} files of the training data")
+        click.echo(f"{file}: nothing found among {n_files} files of the training data")
     else:
         click.echo(
             f"{file}: {n_copies} copied stretch(es), {len(parts) - n_copies} common, among "
-            f"{index.n_files} files of the training data"
+            f"{n_files} files of the training data"
         )
 
 

@@ -134,15 +134,18 @@ def _check_index(bundle: Bundle) -> Check:
             ok=True,
             found="none: matches of this model are unknown",
         )
-    from attribution.index import Index
+    from attribution.indexes import open_indexes
 
-    index = Index.open(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
-    index.verify()
+    indexes = open_indexes(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
+    for index in indexes:
+        index.verify()
+    n_files = sum(index.n_files for index in indexes)
+    n_fingerprints = sum(index.n_fingerprints for index in indexes)
     return Check(
         name="attribution index",
         ok=True,
-        found=f"{index.n_files} files, {index.n_fingerprints} fingerprints, built from the very "
-        f"corpus of the model ({bundle.spec.corpus_id[:12]})",
+        found=f"{n_files} files, {n_fingerprints} fingerprints, built from the very corpus of the "
+        f"model ({bundle.spec.corpus_id[:12]})",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from attribution import indexes as all_indexes
 from attribution import match
 from attribution.errors import AttributionError
 from attribution.index import Index
@@ -147,14 +148,14 @@ class CompletionService:
 
 
 def open_indexes(bundle: Bundle) -> tuple[tuple[Index, ...], str]:
-    """The bundle's index, or none and the reason. An index of another model is never used."""
+    """The bundle's indexes, or none and the reason. Indexes of another model are never used."""
     if bundle.directory is None or bundle.spec is None:
         return (), "this model comes without an attribution index"
     try:
-        index = Index.open(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
+        found = all_indexes.open_indexes(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
     except AttributionError as error:
         return (), str(error)
-    return (index,), ""
+    return found, ""
 
 
 def _shown(suggestions: tuple[Suggestion, ...], settings: Settings) -> tuple[Suggestion, ...]:

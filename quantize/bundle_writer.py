@@ -89,7 +89,9 @@ def write_bundle(
             if (source / name).exists():
                 shutil.copyfile(source / name, building / name)
         for file in checkpoint.index_files:
-            shutil.copyfile(file, building / file.name)
+            target = building / file.relative_to(checkpoint.directory)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
         (building / QUANTIZATION_FILE).write_text(report.to_json(), encoding="utf-8")
         card = render_card(
             checkpoint.spec,
@@ -202,8 +204,11 @@ def _move_into_place(building: Path, destination: Path, *, overwrite: bool) -> N
 
 
 def _sync(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            _sync(entry)
+            continue
+        with entry.open("rb") as opened:
             os.fsync(opened.fileno())
     _sync_folder(folder)
 

@@ -28,6 +28,8 @@ SHARDS_FILE = "model.safetensors.index.json"
 # What lies beside the weights when an attribution index was built from the same corpus. The names
 # belong to attribution, which this package does not import; a contract test compares them.
 INDEX_FILES = ("bloom.bin", "provenance.bin", "manifest.jsonl.zst")
+INDEXES_FOLDER = "indexes"
+"""Of a model that was trained in several goes: a folder with an index for each further corpus."""
 
 CORPUS_FILE = "corpus.json"
 """Optional statistics of the corpus, for the model card."""
@@ -58,9 +60,12 @@ class Checkpoint:
 
     @property
     def index_files(self) -> tuple[Path, ...]:
-        """The attribution index that came with the weights; empty when there is none."""
+        """Files of the attribution indexes that came with the weights; empty when there is none."""
         return tuple(
-            self.directory / name for name in INDEX_FILES if (self.directory / name).is_file()
+            folder / name
+            for folder in _index_folders(self.directory)
+            for name in INDEX_FILES
+            if (folder / name).is_file()
         )
 
 
@@ -77,7 +82,8 @@ def open_checkpoint(directory: Path) -> Checkpoint:
     tensors = architecture.named_tensors(numbers)
     weights = _find_weights(directory)
     _check_weights(directory, tensors, weights, tied=numbers.tied_embeddings)
-    _check_index(directory)
+    for folder in _index_folders(directory):
+        _check_index(folder)
     return Checkpoint(
         directory=directory,
         architecture=architecture,
@@ -213,6 +219,11 @@ def _check_weights(
             f"{directory} has tensor {unknown[0]}, for which this architecture has no place: "
             f"check model_type in {CONFIG_FILE}"
         )
+
+
+def _index_folders(directory: Path) -> tuple[Path, ...]:
+    further = directory.glob(f"{INDEXES_FOLDER}/*")
+    return (directory, *sorted(path for path in further if path.is_dir()))
 
 
 def _check_index(directory: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from quantize import bundle_writer
 from quantize.bundle_writer import Budget, write_bundle
-from quantize.checkpoint import INDEX_FILES
+from quantize.checkpoint import INDEX_FILES, INDEXES_FOLDER
 from quantize.errors import BudgetError, CheckpointError, OutputError, OutputExistsError
 from quantize.llama_quantize import QuantType
 from quantize.verify import HeldOut, QuantizationReport
@@ -72,6 +72,17 @@ def test_a_bundle_is_whole_and_opens(source: Path, tmp_path: Path, quant_type) -
     with Engine.load(bundle.model_path) as engine:
         assert engine.info.spec == bundle.spec
         assert engine.info.size_bytes == report.size_bytes
+
+
+def test_indexes_of_further_corpora_travel(source: Path, tmp_path: Path) -> None:
+    further = source / INDEXES_FOLDER / "shop"
+    further.mkdir(parents=True)
+    for name in INDEX_FILES:
+        (further / name).write_bytes(name.encode())
+    _write(source, tmp_path / "bundle")
+    for name in INDEX_FILES:
+        assert (tmp_path / "bundle" / INDEXES_FOLDER / "shop" / name).read_bytes() == name.encode()
+        assert (tmp_path / "bundle" / name).read_bytes() == (source / name).read_bytes()
 
 
 def test_the_optional_files_are_optional(checkpoint_folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantize.checkpoint import INDEX_FILES, open_checkpoint
+from quantize.checkpoint import INDEX_FILES, INDEXES_FOLDER, open_checkpoint
 from quantize.errors import CheckpointError, TokenizerError
 from tests.quantize import tiny_checkpoint
 
@@ -142,9 +142,10 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(folder: Path) -> None:
 
 def test_the_index_files_are_attribution_s() -> None:
     """Contract: quantize may not import attribution, so it names the files itself."""
-    from attribution import index
+    from attribution import index, indexes
 
     assert INDEX_FILES == index.INDEX_FILES
+    assert INDEXES_FOLDER == indexes.INDEXES_FOLDER
 
 
 def test_half_an_index_is_refused(folder: Path) -> None:
@@ -154,3 +155,14 @@ def test_half_an_index_is_refused(folder: Path) -> None:
     for name in INDEX_FILES:
         (folder / name).write_bytes(b"x")
     assert [path.name for path in open_checkpoint(folder).index_files] == list(INDEX_FILES)
+
+
+def test_indexes_of_further_corpora_are_seen_and_a_half_one_is_refused(folder: Path) -> None:
+    further = folder / INDEXES_FOLDER / "shop"
+    further.mkdir(parents=True)
+    for name in INDEX_FILES[:-1]:
+        (further / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"shop .*manifest\.jsonl\.zst"):
+        open_checkpoint(folder)
+    (further / INDEX_FILES[-1]).write_bytes(b"x")
+    assert open_checkpoint(folder).index_files == tuple(further / name for name in INDEX_FILES)

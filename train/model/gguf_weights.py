@@ -49,8 +49,8 @@ def read_weights(
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if _OUTPUT in tensors:
         raise CheckpointError(
-            "the model has an output matrix apart from its embedding, and training ties the two: "
-            "start from a model with tied embeddings"
+            "the model has an output matrix apart from its embedding, and a start has one matrix "
+            "for both: start from a model with tied embeddings"
         )
     weights = {}
     for name, shape in wanted.items():

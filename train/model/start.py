@@ -34,8 +34,8 @@ _OUTPUT = "lm_head.weight"
 _BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 """Tables that older versions of transformers stored beside the weights."""
 
-# llama.cpp's name of an architecture -> transformers' name, which recipes use.
-_ARCHITECTURES = {"qwen3": "qwen3", "starcoder": "gpt_bigcode", "starcoder2": "starcoder2"}
+ARCHITECTURES = {"qwen3": "qwen3", "starcoder": "gpt_bigcode", "starcoder2": "starcoder2"}
+"""llama.cpp's name of an architecture -> transformers' name, which recipes use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +78,14 @@ def _read_bundle(bundle: Bundle, tokenizer_folder: Path | None) -> Start:
             f"{bundle.model_path} is not a model of ours, its GGUF file says nothing of its "
             "training: start from a bundle, or from the model's Hugging Face folder"
         )
-    if spec.architecture not in _ARCHITECTURES:
+    if spec.architecture not in ARCHITECTURES:
         raise CheckpointError(
             f"{bundle.model_path} is of architecture {spec.architecture}, and training knows "
-            f"{', '.join(_ARCHITECTURES)}: start from another model"
+            f"{', '.join(ARCHITECTURES)}: start from another model"
         )
     model = ModelConfig(
         name=spec.name,
-        architecture=_ARCHITECTURES[spec.architecture],
+        architecture=ARCHITECTURES[spec.architecture],
         n_layers=spec.n_layers,
         d_model=spec.d_model,
         d_ff=spec.d_ff,
@@ -144,7 +144,12 @@ def _read_folder(directory: Path) -> Start:
             )
         weights[name] = stored[name].to(torch.float32)
     _refuse_others(directory, stored, weights)
-    load_tokenizer(directory / TOKENIZER_FILE)
+    n_tokens = load_tokenizer(directory / TOKENIZER_FILE).get_vocab_size()
+    if n_tokens > vocab_size:
+        raise CheckpointError(
+            f"{directory / TOKENIZER_FILE} has {n_tokens} tokens and the model {vocab_size}: the "
+            "folder mixes two models, copy the tokenizer of this one"
+        )
     return Start(
         model=model,
         vocab_size=vocab_size,
@@ -185,8 +190,8 @@ def _refuse_others(
     embedding = next(iter(weights.values()))
     if output is not None and not torch.equal(output.to(torch.float32), embedding):
         raise CheckpointError(
-            f"{directory} has an output matrix apart from its embedding, and training ties the "
-            "two: start from a model with tied embeddings"
+            f"{directory} has an output matrix apart from its embedding, and a start has one "
+            "matrix for both: start from a model with tied embeddings"
         )
     if unknown := sorted(name for name in others if not name.endswith(_BUFFERS)):
         raise CheckpointError(
@@ -213,8 +218,10 @@ def _model_of(config: Mapping[str, Any], directory: Path) -> tuple[ModelConfig, 
             f"{directory / CONFIG_FILE} cannot be used ({error!r}): save the model again with a "
             "recent transformers"
         ) from error
-    except RecipeError as error:
-        raise CheckpointError(f"{directory / CONFIG_FILE}: {error}") from error
+    except (RecipeError, _OtherComputation) as error:
+        raise CheckpointError(
+            f"{directory / CONFIG_FILE}: {error}: start from another model"
+        ) from error
 
 
 def _qwen3(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,17 +268,21 @@ def _starcoder2(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _OtherComputation(Exception):
+    """The model computes something that training does not."""
+
+
 def _require(config: Mapping[str, Any], **wanted: Any) -> None:
     for key, value in wanted.items():
         if config.get(key, value) != value:
-            raise ValueError(f"{key} is {config[key]!r}, training computes {value!r} only")
+            raise _OtherComputation(f"{key} is {config[key]!r}, training computes {value!r} only")
 
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
     """The RoPE base: in ``rope_parameters`` since transformers 5, at the top before."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise ValueError("it asks for scaled rotary positions, training has plain ones only")
+        raise _OtherComputation("it asks for scaled rotary positions, training has plain ones only")
     return float(rope["rope_theta"] if "rope_theta" in rope else config["rope_theta"])
 
 
