@@ -20,15 +20,15 @@ SETTINGS = {"deadlineMs": 20_000, "minConfidence": -100}
 # Places (package, module, line, column) in code that the model continues as it stands there.
 COPIED = [
     ("click", "click.utils", 219, 20),
-    ("click", "click.core", 288, 10),
-    ("click", "click.__init__", 129, 12),
-    ("jinja2", "jinja2.nodes", 96, 28),
-    ("jinja2", "jinja2.visitor", 70, 32),
-    ("jinja2", "jinja2.idtracking", 142, 30),
-    ("jinja2", "jinja2.environment", 395, 33),
-    ("jinja2", "jinja2.optimizer", 32, 47),
-    ("attrs", "attr.validators", 349, 7),
-    ("attrs", "attr._version_info", 34, 13),
+    ("click", "click.core", 381, 30),
+    ("click", "click.types", 46, 25),
+    ("click", "click.decorators", 170, 15),
+    ("click", "click.termui", 205, 43),
+    ("jinja2", "jinja2.environment", 332, 21),
+    ("jinja2", "jinja2.nodes", 226, 27),
+    ("jinja2", "jinja2.visitor", 66, 29),
+    ("attrs", "attr.validators", 391, 24),
+    ("attrs", "attr._cmp", 82, 21),
 ]
 
 OWN_CODE = '''\
@@ -106,7 +106,7 @@ def test_copied_functions_are_flagged_with_their_source(client: LspClient) -> No
             (source, *_) = [one for one in sources if one["package"] == package]
             assert source["version"] == importlib.metadata.version(package)
             row = rows[f"pypi:{package}", source["path"]]
-            assert source["path"] == module.replace(".", "/") + ".py"
+            assert source["path"].endswith(module.replace(".", "/") + ".py")
             assert (source["licence"], source["swhid"]) == (row.licence, row.swhid)
             first, last = source["lines"]
             assert first <= line <= last + 1
