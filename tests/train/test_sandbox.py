@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from train.evaluation.sandbox import Outcome, Verdict, isolation, run_program, why_not
+from train.evaluation.programs.sandbox import Outcome, Verdict, isolation, run_program, why_not
 
 pytestmark = pytest.mark.skipif(
     why_not("python") is not None, reason="generated programs do not run on this system"
