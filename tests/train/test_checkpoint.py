@@ -4,9 +4,7 @@ If it breaks, a night of training is lost to a full disk, or weights with a flip
 """
 
 import json
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.train import tiny_corpus, tiny_run
-from tests.train.tiny_run import changed_recipe
+from tests.train.tiny_run import changed_recipe, largest_file
 from train.errors import CheckpointError
 from train.fitting.checkpoint import (
     AVERAGE_FILE,
@@ -182,17 +180,6 @@ def test_what_only_decides_speed_and_length_may_change(tokens: TokenFiles, tmp_p
     )  # fmt: skip
     tiny_run.train(other, tokens, tmp_path)
     assert steps(tmp_path)[-1] == 5
-
-
-@contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """Longer files cannot be written, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size_bytes", [700, 100_000, 450_000])

@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib import image
 
+from tests.train.tiny_run import largest_file
 from train.errors import TrainError
 from train.fitting.metrics import METRICS_FILE, STEP_KEYS, read_metrics
 from train.fitting.plot_command import plot
@@ -165,17 +166,14 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert np.median(seconds) < 250e-6
         assert sum(seconds) < 2.5
 
-    def test_a_full_disk_keeps_the_rows_until_there_is_space(
-        self, tmp_path: Path, file_size_limit: Callable[[int], None]
-    ) -> None:
+    def test_a_full_disk_keeps_the_rows_until_there_is_space(self, tmp_path: Path) -> None:
         said: list[str] = []
         with progress_in(tmp_path, say=said.append) as progress:
-            file_size_limit(100)
-            progress.record(report(1))
-            progress.record(report(2))
-            with pytest.raises(TrainError, match="free space on that disk"):
-                progress.flush()
-            file_size_limit(1 << 30)
+            with largest_file(100):
+                progress.record(report(1))
+                progress.record(report(2))
+                with pytest.raises(TrainError, match="free space on that disk"):
+                    progress.flush()
             progress.flush()
         assert sum("free space" in line for line in said) == 1
         assert [row["step"] for row in rows_of(tmp_path)] == [1, 2]
@@ -184,23 +182,6 @@ os.kill(os.getpid(), signal.SIGKILL)
         (tmp_path / METRICS_FILE).mkdir()
         with pytest.raises(TrainError, match=METRICS_FILE):
             progress_in(tmp_path)
-
-
-@pytest.fixture
-def file_size_limit():
-    """Sets how large a file of this process may grow, in bytes: a disk that is full there."""
-    import resource
-    import signal
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def set_limit(n_bytes: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-
-    yield set_limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 class TestLines:
@@ -403,13 +384,10 @@ class TestPlots:
         assert "pip install 'starling[train]'" in finished.stdout
         assert finished.stdout.count("\n") == 1
 
-    def test_a_plot_is_whole_or_not_there(
-        self, tmp_path: Path, file_size_limit: Callable[[int], None]
-    ) -> None:
+    def test_a_plot_is_whole_or_not_there(self, tmp_path: Path) -> None:
         _run(tmp_path, n_steps=50)
         whole = [path.read_bytes() for path in write_plots(tmp_path)]
-        file_size_limit(4096)
-        with pytest.raises(TrainError, match="loss.png cannot be written"):
+        with largest_file(4096), pytest.raises(TrainError, match="loss.png cannot be written"):
             write_plots(tmp_path)
         plots = sorted((tmp_path / "plots").iterdir())
         assert {path.read_bytes() for path in plots} == set(whole)

@@ -6,7 +6,10 @@ SETTINGS is a JSON object of `changed_recipe`'s arguments; `float32` switches bf
 """
 
 import json
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,17 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def losses(out: Path) -> list[float]:
     """Of the steps, in order."""
     return [row["loss"] for row in rows(out) if "loss" in row]
+
+
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """Longer files cannot be written, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _main(directory: str, out: str, settings: str) -> None:
