@@ -42,15 +42,11 @@ CONFIGS = {
         head_dim=16, n_kv_heads=2, context_tokens=64, norm_eps=1e-5, sliding_window_tokens=7,
     ),
 }  # fmt: skip
+pytestmark = pytest.mark.usefixtures("one_thread")
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 SAMPLES = ((1, 40, 23), (17, 3, 1, 43), (64,))
 """Lengths of the samples in three rows of 64."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def random_model(config: ModelConfig) -> PreTrainedModel:

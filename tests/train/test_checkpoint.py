@@ -4,7 +4,6 @@ If it breaks, a night of training is lost to a full disk, or weights with a flip
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,17 +39,7 @@ from train.samples.tokenizer import load_tokenizer
 SPEC_FILE = "spec.json"
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
-    return tiny_run.token_files(tmp_path_factory.mktemp("tokens"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def steps(out: Path) -> list[int]:

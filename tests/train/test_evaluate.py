@@ -31,7 +31,7 @@ from train.evaluation.fim.confidence import confidence_table
 from train.evaluation.fim.scores import MEASURES, Entry, score, score_tasks, table_rows
 from train.evaluation.fim.tasks import MAX_MIDDLE_CHARS, FimTask, Kind, draw_tasks
 from train.evaluation.held_out import held_out_files
-from train.evaluation.models.models import open_model
+from train.evaluation.models.models import name_models, open_engine
 
 
 def task(prefix: str, middle: str, suffix: str = "\n", kind: Kind = Kind.LINE) -> FimTask:
@@ -267,7 +267,7 @@ def test_model_completer_is_the_engine_that_serves(
     tiny_gguf: Path, order: Order | None, with_other_files: bool
 ) -> None:
     tasks = draw_tasks(tiny_corpus.files(6), n_per_kind=2, seed=1)
-    with open_model(tiny_gguf) as (engine, model):
+    with open_engine(tiny_gguf) as engine:
         complete = model_completer(engine, order=order, with_other_files=with_other_files)
         for t in tasks:
             request = FimRequest(
@@ -283,12 +283,13 @@ def test_model_completer_is_the_engine_that_serves(
             (expected,) = engine.complete(request, sampling)
             assert complete(t) == expected.text
         assert any(complete(t) for t in tasks)
-    assert model["file_sha256"] == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    (model,) = name_models([tiny_gguf])
+    assert model.to_json()["file_sha256"] == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
 
 
 def test_confidence_table_counts_what_is_shown(tiny_gguf: Path) -> None:
     tasks = draw_tasks(tiny_corpus.files(3), n_per_kind=3, seed=1)
-    with open_model(tiny_gguf) as (engine, _):
+    with open_engine(tiny_gguf) as engine:
         everything, some, nothing = confidence_table(engine, tasks, (-100.0, -5.0, 0.0))
     assert everything["shown"] == 1.0
     assert everything["shown"] >= some["shown"] >= nothing["shown"] == 0.0

@@ -37,7 +37,7 @@ from train.evaluation import bits_per_byte
 from train.evaluation.fim.completers import model_completer
 from train.evaluation.fim.tasks import draw_tasks
 from train.evaluation.models.hugging_face_tokens import HuggingFaceTokens
-from train.evaluation.models.models import name_models, open_backend, open_engine, open_model
+from train.evaluation.models.models import name_models, open_backend, open_engine
 from train.evaluation.programs.problems import Problem
 from train.evaluation.programs.writer import PromptStyle, Writer
 
@@ -342,7 +342,7 @@ def test_a_damaged_or_unknown_folder_is_one_sentence(
     folder = copied(bigcode, tmp_path / "f")
     (folder / name).write_text(content)
     with pytest.raises(CheckpointError, match=sentence) as caught:
-        with open_model(folder):
+        with open_engine(folder):
             pass
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
 
@@ -363,5 +363,5 @@ def test_a_tokenizer_of_another_model_is_refused(bigcode: Path, tmp_path: Path) 
     tokenizer.add_tokens([f"word{n}" for n in range(20)])
     tokenizer.save(str(folder / "tokenizer.json"))
     with pytest.raises(CheckpointError, match="not of one model"):
-        with open_model(folder):
+        with open_engine(folder):
             pass

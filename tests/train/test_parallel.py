@@ -41,11 +41,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
-    return tiny_run.token_files(tmp_path_factory.mktemp("tokens"))
-
-
 def torchrun(*arguments: str | Path, n_processes: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.run(

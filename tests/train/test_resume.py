@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-import torch
 
 from tests.train import tiny_run
 from tests.train.tiny_run import changed_recipe
@@ -27,17 +25,7 @@ from train.fitting.loop import TokenFiles
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors", "average.safetensors")
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
-    return tiny_run.token_files(tmp_path_factory.mktemp("tokens"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def assert_same(run: Path, other: Path) -> None:

@@ -5,7 +5,6 @@ If it breaks, a model is trained on tokens of another tokenizer, and its complet
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +24,7 @@ from train.recipe import Recipe
 from train.run import corpus_id_of_run, export, fit_model, make_tokens
 from train.samples.shards import open_tokens
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe(**settings: object) -> Recipe:

@@ -3,8 +3,6 @@
 from email.message import Message
 
 from train.corpus.licensing.expressions import (
-    expression_of,
-    id_of_name,
     is_permissive,
     licences_of,
 )
@@ -36,57 +34,6 @@ _FREE_TEXT: dict[str, frozenset[str]] = {
     "bsd 3-clause license": frozenset({"BSD-3-Clause"}),
     "mit license": frozenset({"MIT"}),
 }
-_OTHER_CLASSIFIERS: dict[str, str] = {
-    "Academic Free License (AFL)": "AFL-3.0",
-    "Artistic License": "Artistic-1.0",
-    "Eclipse Public License 1.0 (EPL-1.0)": "EPL-1.0",
-    "Eclipse Public License 2.0 (EPL-2.0)": "EPL-2.0",
-    "European Union Public Licence 1.2 (EUPL 1.2)": "EUPL-1.2",
-    "GNU Affero General Public License v3": "AGPL-3.0-only",
-    "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
-    "GNU General Public License (GPL)": "GPL-1.0-or-later",
-    "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
-    "GNU General Public License v2 or later (GPLv2+)": "GPL-2.0-or-later",
-    "GNU General Public License v3 (GPLv3)": "GPL-3.0-only",
-    "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
-    "GNU Lesser General Public License v2 (LGPLv2)": "LGPL-2.0-only",
-    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.0-or-later",
-    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
-    "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
-    "GNU Library or Lesser General Public License (LGPL)": "LGPL-2.0-or-later",
-    "Historical Permission Notice and Disclaimer (HPND)": "HPND",
-    "CMU License (MIT-CMU)": "MIT-CMU",
-    "Mozilla Public License 1.1 (MPL 1.1)": "MPL-1.1",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "Universal Permissive License (UPL)": "UPL-1.0",
-    "University of Illinois/NCSA Open Source License": "NCSA",
-    "W3C License": "W3C",
-    "zlib/libpng License": "Zlib",
-}
-_ANY_OF_FAMILY = {"BSD License": "BSD-3-Clause", "Python Software Foundation License": "PSF-2.0"}
-"""For names that do not say which: the one with the most duties, so that none is missed."""
-
-
-def stated_expression(metadata: Message) -> tuple[str, str]:
-    """SPDX expression of the metadata and what says so; two empty texts when it states none.
-
-    License-Expression, else a License field of a few words, else classifiers (all of them, by AND:
-    metadata does not say whether several are a choice).
-    """
-    if expression := expression_of(metadata.get("License-Expression") or ""):
-        return expression, "metadata: License-Expression"
-    text = " ".join((metadata.get("License") or "").split())
-    if len(text) < 80 and (expression := id_of_name(text)):
-        return expression, "metadata: License"
-    found = []
-    for classifier in metadata.get_all("Classifier", []):
-        if classifier.startswith("License :: "):
-            name = classifier.rpartition(" :: ")[2]
-            known = _ANY_OF_FAMILY.get(name) or _OTHER_CLASSIFIERS.get(name)
-            found += [known] if known else sorted(_CLASSIFIERS.get(name, ()))
-    if found:
-        return " AND ".join(dict.fromkeys(found)), "metadata: Classifier"
-    return "", ""
 
 
 def stated_licences(metadata: Message) -> frozenset[str]:

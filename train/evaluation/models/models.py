@@ -83,14 +83,6 @@ def open_engine(path: Path | None) -> Iterator[Engine]:
         yield engine
 
 
-@contextmanager
-def open_model(path: Path | None) -> Iterator[tuple[Engine, dict[str, str]]]:
-    """The engine, with the model's name and hash."""
-    (model,) = name_models([path])
-    with open_engine(path) as engine:
-        yield engine, model.to_json()
-
-
 def open_backend(path: Path | None, *, max_context_tokens: int) -> tuple[Backend, Order, int]:
     """The bare model, the order of its prompts, and how many tokens it was trained for at once."""
     if path is not None and folders.is_folder(path):
