@@ -12,7 +12,8 @@ prepare and more to compute.
 
 Then attention alone, forward and backward in bf16, over rows of 1,024 positions that hold two
 samples each: ours; torch's `scaled_dot_product_attention` called for each sample (on a CPU its
-flash kernel); the same called once with a dense mask.
+flash kernel); the same called once with a dense mask. And a step of Muon alone over the model's
+matrices: ours and torch's.
 
 Printed are medians over rounds of the rates of whole rounds, the ratios, MFU against the measured
 bf16 matrix peak, and the share of time that a step waited for its rows. MFU comes twice: by PaLM's
@@ -41,7 +42,8 @@ from transformers.utils import logging
 
 from train.corpus.source_file import SourceFile
 from train.fitting.learner import Learner
-from train.fitting.parallel import together
+from train.fitting.optim import build_optimizers
+from train.fitting.parallel import Parallel, together
 from train.fitting.throughput import flops_per_token, measure_peak_flops
 from train.model.architectures import build_model
 from train.model.attention import packed_attention, packed_mask
@@ -93,7 +95,8 @@ def main(recipe_name: str, n_steps: int, n_rounds: int, as_json: bool) -> None:
         flops_per_token(recipe.model, recipe.tokenizer.vocab_size, keys)
         for keys in (recipe.fit.row_tokens, round(n_keys))
     ]
-    report = _report(rows, peaks, waits, flops, n_keys) | {"attention_ms": attention}
+    report = _report(rows, peaks, waits, flops, n_keys)
+    report |= {"attention_ms": attention, "muon_ms": _muon_ms(recipe, parallel, n_rounds)}
     click.echo(json.dumps(report, indent=1) if as_json else _to_text(recipe, report))
 
 
@@ -201,11 +204,27 @@ def _attention_ms(device: torch.device, n_rounds: int) -> dict[str, float]:
         "torch, each sample": each_sample,
         "torch, dense mask": lambda: theirs(slice(None), mask),
     }
+    return _medians_ms(
+        {name: lambda run=run: run().sum().backward() for name, run in variants.items()}, n_rounds
+    )
+
+
+def _muon_ms(recipe: Recipe, parallel: Parallel, n_rounds: int) -> dict[str, float]:
+    model = build_model(recipe.model, recipe.tokenizer.vocab_size, seed=recipe.fit.seed)
+    ours, _ = build_optimizers(model, recipe.fit, parallel)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    theirs = torch.optim.Muon([p for group in ours.param_groups for p in group["params"]])
+    return _medians_ms({"ours": ours.step, "torch's": theirs.step}, n_rounds)
+
+
+def _medians_ms(variants: dict[str, Callable[[], Any]], n_rounds: int) -> dict[str, float]:
+    """Of so many rounds, after one that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_idx in range(n_rounds + 1):
         for name, run in variants.items():
             started = time.perf_counter()
-            run().sum().backward()
+            run()
             if round_idx:
                 seconds[name].append(time.perf_counter() - started)
     return {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
@@ -280,7 +299,9 @@ def _to_text(recipe: Recipe, report: dict[str, Any]) -> str:
         f"masked) of the measured bf16 peak of {report['peak_bf16_gflops']:.0f} GFLOP/s",
         f"{report['data_wait_share']:.2%} of the time waiting for rows",
     ]
-    lines += [f"attention, {name:20}{ms:8.1f} ms" for name, ms in report["attention_ms"].items()]
+    for what in ("attention", "muon"):
+        times = report[f"{what}_ms"].items()
+        lines += [f"{what}, {name:20}{ms:8.1f} ms" for name, ms in times]
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ from tests.train.tiny_run import changed_recipe
 from train.fitting import objective
 from train.fitting.checkpoint import AVERAGE_FILE, MODEL_FILE, OPTIMIZER_FILE, finished_checkpoints
 from train.fitting.loop import TokenFiles
-from train.fitting.muon import ParallelMuon
+from train.fitting.muon import Muon
 from train.fitting.parallel import Parallel, together, whole
 
 pytestmark = pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_run_continues_with_another_number_of_processes(
 def test_muon_by_two_gives_the_bits_of_torchs(tmp_path: Path) -> None:
     """Matrices tall and wide, more of them than processes, with rows that do not divide evenly."""
     generator = torch.Generator().manual_seed(1)
-    shapes = [(9, 4), (4, 9), (8, 8), (1, 5), (65, 3)]
+    shapes = [(9, 4), (4, 9), (9, 4), (8, 8), (1, 5), (9, 4), (65, 3)]
     matrices = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
     steps = [[torch.randn(shape, generator=generator) for shape in shapes] for _ in range(3)]
     save_file(
@@ -146,7 +146,7 @@ def _muon_by_two(folder: Path) -> None:
         for kind in ("ddp", "fsdp"):
             parallel = replace(parallel, kind=kind)
             matrices = [_laid_out(given[name], parallel).requires_grad_() for name in names]
-            muon = ParallelMuon(matrices, parallel, lr=0.1, weight_decay=0.1, momentum=0.95)
+            muon = Muon(matrices, parallel, lr=0.1, weight_decay=0.1, momentum=0.95)
             for step in range(3):
                 for i, matrix in enumerate(matrices):
                     matrix.grad = _laid_out(given[f"{step} {i}"], parallel)

@@ -1,11 +1,12 @@
-"""Muon over several processes: each orthogonalises whole matrices of its own.
+"""Muon, many matrices at a time, by one process or several.
 
-torch's Muon would do all of them in every process, and on shares of a matrix it would exchange
-products in each of its iterations. Here the matrices go round: one is gathered at its owner,
-orthogonalised there, and the result sent back. The arithmetic is that of torch's, checked by a
-test.
+torch's Muon takes the matrices of a model one after the other, which small ones do not fill a
+machine with; every process would do all of them, and on shares of a matrix exchange products in
+each iteration. Here matrices of one shape go through the iterations together, and each process
+has matrices of its own: they are gathered there, orthogonalised, and the results sent back. The
+arithmetic is that of torch's, checked by a test; `bench/training_speed.py` has both times.
 
-Shapes: R rows, C columns of a matrix.
+Shapes: N matrices, R rows, C columns.
 """
 
 import math
@@ -22,9 +23,11 @@ from train.fitting.parallel import Parallel, own_part
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _N_ITERATIONS = 5
 _EPSILON = 1e-7
+_TOGETHER_NUMBERS = 1 << 26
+"""So many numbers, and one matrix at least, a process orthogonalises at a time: 128 MiB."""
 
 
-class ParallelMuon(torch.optim.Muon):
+class Muon(torch.optim.Muon):
     """torch's Muon with the work shared out; its state has the same names and values."""
 
     def __init__(self, params: Any, parallel: Parallel, **settings: Any) -> None:
@@ -33,25 +36,30 @@ class ParallelMuon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of all matrices, as many at a time as there are processes."""
+        """One step of all matrices."""
         assert closure is None
-        n = self._parallel.world_size
         for group in self.param_groups:
-            matrices = group["params"]
-            for start in range(0, len(matrices), n):
-                self._step_some(matrices[start : start + n], group)
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for matrix in group["params"]:
+                by_shape.setdefault(matrix.shape, []).append(matrix)
+            for shape, matrices in by_shape.items():
+                n = max(1, _TOGETHER_NUMBERS // shape.numel()) * self._parallel.world_size
+                for start in range(0, len(matrices), n):
+                    self._step_some(matrices[start : start + n], group)
 
     def _step_some(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
-        mine_RC: Tensor | None = None
-        for owner, matrix in enumerate(matrices):
+        """One step of matrices of one shape, which the processes own in turn."""
+        n_processes, mine = self._parallel.world_size, []
+        for matrix_idx, matrix in enumerate(matrices):
+            owner = matrix_idx % n_processes
             gathered_RC = self._gather(self._momentum(matrix, group["momentum"]), matrix, owner)
-            if owner == self._parallel.rank:
-                mine_RC = gathered_RC
-        result_RC = None if mine_RC is None else orthogonalised(mine_RC)
-        for owner, matrix in enumerate(matrices):
-            update = self._send_back(
-                result_RC if owner == self._parallel.rank else None, matrix, owner
-            )
+            if owner == self._parallel.rank and gathered_RC is not None:
+                mine.append(gathered_RC)
+        results = iter(orthogonalised(torch.stack(mine))) if mine else iter(())
+        for matrix_idx, matrix in enumerate(matrices):
+            owner = matrix_idx % n_processes
+            result_RC = next(results) if owner == self._parallel.rank else None
+            update = self._send_back(result_RC, matrix, owner)
             n_rows, n_columns = matrix.shape
             ratio = math.sqrt(max(1.0, n_rows / n_columns))
             part = own_part(matrix)
@@ -82,6 +90,9 @@ class ParallelMuon(torch.optim.Muon):
 
     def _send_back(self, result_RC: Tensor | None, matrix: Tensor, owner: int) -> Tensor:
         """Each process's part of what the owner computed."""
+        if self._parallel.world_size == 1:
+            assert result_RC is not None
+            return result_RC
         kind: Any = {"dtype": torch.bfloat16, "device": self._parallel.device}
         if not self._parallel.is_sharded:
             whole_RC = torch.empty(matrix.shape, **kind) if result_RC is None else result_RC
@@ -103,17 +114,17 @@ class ParallelMuon(torch.optim.Muon):
         return math.ceil(matrix.shape[0] / self._parallel.world_size)
 
 
-def orthogonalised(update_RC: Tensor) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly, in bfloat16.
+def orthogonalised(updates_NRC: Tensor) -> Tensor:
+    """The nearest matrices with orthonormal rows or columns, roughly, in bfloat16.
 
-    Newton-Schulz iteration on a matrix of norm 1; its singular values end between 0.5 and 1.5.
+    Newton-Schulz iteration on matrices of norm 1; their singular values end between 0.5 and 1.5.
     """
-    is_tall = update_RC.shape[0] > update_RC.shape[1]
-    x = update_RC.bfloat16()
+    is_tall = updates_NRC.shape[1] > updates_NRC.shape[2]
+    x = updates_NRC.bfloat16()
     if is_tall:
-        x = x.T
-    x = x / x.norm().clamp(min=_EPSILON)
+        x = x.mT
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_EPSILON)
     for _ in range(_N_ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
-    return x.T if is_tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    return x.mT if is_tall else x

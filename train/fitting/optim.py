@@ -1,6 +1,6 @@
 """Optimizers and their schedule: Muon for matrices and AdamW for the rest, or AdamW for all.
 
-Muon after Jordan et al. 2024 in torch's implementation. Schedules: warm-up, stable, linear decay
+Muon after Jordan et al. 2024 (see `muon`). Schedules: warm-up, stable, linear decay
 (WSD; Hu et al. 2024, section 4), or a cosine (Loshchilov and Hutter 2017).
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from train.fitting.muon import ParallelMuon
+from train.fitting.muon import Muon
 from train.fitting.parallel import Parallel
 from train.model.architectures import blocks
 from train.recipe import FitConfig
@@ -46,11 +46,7 @@ def build_optimizers(
         "weight_decay": config.weight_decay,
         "momentum": MUON_MOMENTUM,
     }
-    muon = (
-        torch.optim.Muon(matrices, **settings)
-        if parallel.world_size == 1
-        else ParallelMuon(matrices, parallel, **settings)
-    )
+    muon = Muon(matrices, parallel, **settings)
     _remember_rates(muon)
     return muon, _adamw([{"params": others, "weight_decay": 0.0}], config)
 
