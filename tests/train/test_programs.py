@@ -4,17 +4,19 @@ import gzip
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from runtime.bundle import default_bundle_directory
 from runtime.sampling import SamplingConfig
 from train.errors import CorpusError
 from train.evaluation.programs import command as programs_command
 from train.evaluation.programs import problems as published
-from train.evaluation.programs import programs, sandbox
+from train.evaluation.programs import programs, report, sandbox
 from train.evaluation.programs.problems import Problem
 from train.evaluation.programs.writer import PromptStyle, Sample, Writer, end_of_completion
 
@@ -52,13 +54,13 @@ def write(path: Path, rows: list[Any]) -> Path:
 def test_pass_at_k_is_the_share_of_all_draws_with_a_pass(n: int) -> None:
     for c, k in itertools.product(range(n + 1), range(1, n + 1)):
         draws = list(itertools.combinations([i < c for i in range(n)], k))
-        assert programs.pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+        assert report.pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws))
 
 
 def test_pass_at_k_is_exact_for_many_samples() -> None:
     for n, c, k in [(200, 1, 100), (2000, 3, 1000), (2000, 1999, 1), (100_000, 7, 5)]:
         exact = 1 - math.comb(n - c, k) / math.comb(n, k) if n - c >= k else 1.0
-        assert programs.pass_at_k(n, c, k) == pytest.approx(exact, rel=1e-9)
+        assert report.pass_at_k(n, c, k) == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -202,25 +204,34 @@ def test_a_prompt_that_does_not_fit_is_counted(tiny_gguf: Path) -> None:
                 assert sample.is_prompt_cut is is_cut, style
 
 
-def test_summary_counts_problems_not_samples() -> None:
-    problems = [published.humaneval(row) for row in ROWS]
-    passed = sandbox.Outcome(verdict=sandbox.Verdict.PASSED, detail="")
-    failed = sandbox.Outcome(verdict=sandbox.Verdict.FAILED, detail="")
-    judged = [
+def judged_as(passes: Sequence[Sequence[bool]]) -> list[programs.Judged]:
+    """A sample for each, in the order of problems."""
+    verdict = {True: sandbox.Verdict.PASSED, False: sandbox.Verdict.FAILED}
+    return [
         programs.Judged(
             sample=Sample(
                 problem_id=f"HumanEval/{i}", sample_idx=j, completion="", end="stop",
                 is_prompt_cut=False,
             ),
-            outcome=passed if i == 0 and j < 2 else failed,
+            outcome=sandbox.Outcome(verdict=verdict[passed], detail=""),
         )
-        for i in range(2)
-        for j in range(4)
+        for i, of_problem in enumerate(passes)
+        for j, passed in enumerate(of_problem)
     ]  # fmt: skip
-    result = programs.summarize(problems, judged, [1, 2, 4])
-    means = {k: value["mean"] for k, value in result["pass_at_k"].items()}
-    assert means == pytest.approx({"1": 0.25, "2": (1 - 1 / 6) / 2, "4": 0.5})
-    assert result["verdicts"] == {"passed": 2, "failed": 6} and result["n_problems"] == 2
+
+
+def test_rows_count_problems_not_samples_and_hold_models_against_the_first() -> None:
+    problems = [published.humaneval(row) for row in ROWS]
+    some = judged_as([[True, True, False, False], [False] * 4])
+    none = judged_as([[False] * 4] * 2)
+    first, second = report.rows_of(problems, {"a": some, "b": none}, [1, 2, 4])
+    means = {name: value["mean"] for name, value in first["measures"].items()}
+    assert means == pytest.approx({"pass@1": 0.25, "pass@2": (1 - 1 / 6) / 2, "pass@4": 0.5})
+    assert first["verdicts"] == {"passed": 2, "failed": 6} and first["n_problems"] == 2
+    assert first["against"] is None and second["against"]["pass@1"]["mean"] == -0.25
+    # Two problems of which none was solved: up to 84 % of all such problems may be solvable.
+    assert second["measures"]["pass@1"]["low"] == 0.0
+    assert second["measures"]["pass@1"]["high"] == pytest.approx(1 - 0.025**0.5)
 
 
 def invoke(command: Any, *arguments: str) -> str:
@@ -235,17 +246,18 @@ def test_from_file_to_report_with_the_default_bundle(tmp_path: Path) -> None:
     options = ("--problems", str(path), "-n", "3", "--temperature", "0.8", "-k", "1", "-k", "3",
                "--max-tokens", "24", "--out", str(out), "--run-programs")  # fmt: skip
     table = invoke(programs_command.humaneval, *options)
-    assert "pass@3 %" in table
-    report = json.loads(out.read_text())
-    assert sum(report["result"]["verdicts"].values()) == report["result"]["n_samples"] == 6
+    assert "pass@3 %" in table and "copy from context" in table
+    known = json.loads(out.read_text())
+    model, copy = known["programs"]["p.jsonl.gz"]["rows"]
+    assert sum(model["verdicts"].values()) == model["n_samples"] == copy["n_samples"] == 6
     # A killed run continues: a torn line and what it lacked are written again, the same.
-    samples = tmp_path / "r.samples.jsonl"
+    (samples,) = (tmp_path / "r.samples").iterdir()
     whole = samples.read_bytes()
     assert whole.count(b"\n") == 7
     samples.write_bytes(whole[: whole.rfind(b"\n", 0, -1) - 40])
     invoke(programs_command.humaneval, *options)
     assert samples.read_bytes() == whole
-    assert json.loads(out.read_text()) == report
+    assert json.loads(out.read_text()) == known
     result = CliRunner().invoke(programs_command.humaneval, [*options, "--seed", "5"])
     assert isinstance(result.exception, CorpusError)
     assert "another seed" in str(result.exception) and samples.read_bytes() == whole
@@ -255,9 +267,29 @@ def test_programs_do_not_run_unless_asked(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", HOLES[:1])
     text = invoke(programs_command.humaneval_infilling, "--problems", str(path), "--json",
                   "--max-tokens", "8")  # fmt: skip
-    result = json.loads(text)["result"]
-    assert "verdicts" not in result and "pass_at_k" not in result
-    assert 0 <= result["exact"]["mean"] <= 1
+    for row in json.loads(text)["programs"]["p.jsonl"]["rows"]:
+        assert not row["verdicts"] and set(row["measures"]) == {"exact", "edit_similarity"}
+        assert 0 <= row["measures"]["exact"]["mean"] <= 1
+
+
+def test_models_stand_beside_each_other_in_table_file_and_plot(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "p.jsonl", HOLES), tmp_path / "r.json"
+    options = ("--problems", str(path), "--max-tokens", "8", "--out", str(out))
+    other = str(default_bundle_directory() / "model.gguf")
+    markdown, plot = tmp_path / "r.md", tmp_path / "r.png"
+    table = invoke(programs_command.humaneval_infilling, *options, "--against", other,
+                   "--markdown", str(markdown), "--plot", str(plot))  # fmt: skip
+    assert table.strip() == markdown.read_text().strip()
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    rows = json.loads(out.read_text())["programs"]["p.jsonl"]["rows"]
+    # The same weights twice: no difference, whatever they write.
+    assert rows[1]["against"]["exact"]["mean"] == 0 and len(rows) == 3
+    assert len(list((tmp_path / "r.samples").iterdir())) == 1
+    # A second benchmark stands beside the first in the same file.
+    write(tmp_path / "q.jsonl", HOLES[:1])
+    invoke(programs_command.humaneval_infilling, "--problems", str(tmp_path / "q.jsonl"),
+           "--max-tokens", "2", "--out", str(out))  # fmt: skip
+    assert set(json.loads(out.read_text())["programs"]) == {"p.jsonl", "q.jsonl"}
 
 
 @needs_programs
@@ -280,7 +312,7 @@ def test_references_are_checked_on_request(tmp_path: Path) -> None:
         (("--temperature", "nan"), "nan is not a finite number"),
         (("--timeout-s", "inf"), "inf is not a finite number"),
         (("--out", "nowhere/r.json"), "there is no folder nowhere"),
-        (("--samples", "nowhere/s.jsonl"), "there is no folder nowhere"),
+        (("--samples", "nowhere/s"), "there is no folder nowhere"),
     ],
 )
 def test_options_that_contradict_name_the_cure(
@@ -291,7 +323,7 @@ def test_options_that_contradict_name_the_cure(
     assert result.exit_code == 2 and words in result.output
 
 
-@pytest.mark.parametrize("content", ["no JSON", "[1]", '{"benchmark": "DS-1000"}', '{"fim": {}}'])
+@pytest.mark.parametrize("content", ["no JSON", "[1]", '{"benchmark": "DS-1000"}', '{"model": 1}'])
 def test_another_file_is_not_written_over(tmp_path: Path, content: str) -> None:
     path, out = write(tmp_path / "p.jsonl", ROWS), tmp_path / "other.json"
     out.write_text(content)

@@ -90,6 +90,8 @@ def fim(
         seed=seed,
         kinds=[Kind(kind) for kind in kinds or KINDS],
     )
+    if missing := sorted(set(kinds or KINDS) - {str(task.kind) for task in tasks}):
+        click.echo(f"these files have no holes of the kind {', '.join(missing)}", err=True)
     require_fim(models)
     files_shown = OTHER_FILES if other_files == "both" else (other_files,)
     scores: dict[Entry, NDArray[np.float64]] = {}

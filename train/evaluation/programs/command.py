@@ -1,20 +1,50 @@
 """Commands for benchmarks that run programs: options in, a report out."""
 
 import hashlib
-import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from train.evaluation.options import Number
-from train.evaluation.reports.outputs import check_folders
+from train.evaluation.options import Number, against_option, bundle_option
+from train.evaluation.reports.outputs import Outputs, check_folders, with_outputs
 
 _RUN_HELP = (
     "Run generated programs, with limits, in an empty folder, without network or new processes "
     "where the system can. They can still read every file that you can read."
 )
+
+
+_OPTIONS = (
+    click.option("--problems", "problems_path", required=True, metavar="FILE",
+                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="The published file (.jsonl or .jsonl.gz)."),
+    bundle_option,
+    against_option,
+    click.option("-n", "n_samples", type=click.IntRange(min=1), default=1, show_default=True,
+                 help="Samples of each problem."),
+    click.option("-k", "ks", type=click.IntRange(min=1), multiple=True, default=(1,),
+                 show_default=True, help="k of pass@k, at most n. Can be repeated."),
+    click.option("--temperature", type=Number(min=0), default=0.0, show_default=True,
+                 help="0 takes the most likely token; n > 1 needs more."),
+    click.option("--top-p", type=Number(min=0, min_open=True, max=1), default=0.95,
+                 show_default=True, help="Sample from the tokens that make up this share."),
+    click.option("--prompt", "prompt_style", type=click.Choice(["engine", "plain"]),
+                 default="engine", show_default=True,
+                 help="Without a suffix: what an editor would send, or the text alone as in "
+                 "published results."),
+    click.option("--limit", type=click.IntRange(min=1),
+                 help="Only the first problems of the file."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    click.option("--samples", "samples_folder", type=click.Path(file_okay=False, path_type=Path),
+                 help="Folder where completions are written as they come, a file for each model; "
+                 "the same settings continue there.  [default: beside --out]"),
+    click.option("--run-programs", "may_run", is_flag=True, help=_RUN_HELP),
+    click.option("--check-references", is_flag=True,
+                 help="Only run the published solutions: all must pass here."),
+)  # fmt: skip
 
 
 def _command(
@@ -32,59 +62,32 @@ def _command(
     def run(**options: Any) -> None:
         _run(title, reader_name, **options)
 
-    options = [
-        click.Option(["--problems", "problems_path"], required=True, metavar="FILE",
-                     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                     help="The published file (.jsonl or .jsonl.gz)."),
-        click.Option(["--bundle"], type=click.Path(exists=True, path_type=Path),
-                     help="Bundle, GGUF file or Hugging Face folder.  "
-                     "[default: the bundle that ships]"),
-        click.Option(["-n", "n_samples"], type=click.IntRange(min=1), default=1,
-                     show_default=True, help="Samples of each problem."),
-        click.Option(["-k", "ks"], type=click.IntRange(min=1), multiple=True, default=(1,),
-                     show_default=True, help="k of pass@k, at most n. Can be repeated."),
-        click.Option(["--temperature"], type=Number(min=0), default=0.0,
-                     show_default=True, help="0 takes the most likely token; n > 1 needs more."),
-        click.Option(["--top-p"], type=Number(min=0, min_open=True, max=1),
-                     default=0.95, show_default=True,
-                     help="Sample from the tokens that make up this share."),
-        click.Option(["--max-tokens"], type=click.IntRange(min=1, max=4096), default=max_tokens,
+    own_options = (
+        click.option("--max-tokens", type=click.IntRange(min=1, max=4096), default=max_tokens,
                      show_default=True, help="Length of a completion."),
-        click.Option(["--prompt", "prompt_style"], type=click.Choice(["engine", "plain"]),
-                     default="engine", show_default=True,
-                     help="Without a suffix: what an editor would send, or the text alone as in "
-                     "published results."),
-        click.Option(["--limit"], type=click.IntRange(min=1),
-                     help="Only the first problems of the file."),
-        click.Option(["--seed"], type=click.IntRange(min=0), default=0, show_default=True),
-        click.Option(["--samples", "samples_path"],
-                     type=click.Path(dir_okay=False, path_type=Path),
-                     help="Where completions are written as they come; the same settings "
-                     "continue there.  [default: beside --out]"),
-        click.Option(["--out"], type=click.Path(dir_okay=False, path_type=Path),
-                     help="Also write the report to this JSON file."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
-        click.Option(["--run-programs", "may_run"], is_flag=True, help=_RUN_HELP),
-        click.Option(["--check-references"], is_flag=True,
-                     help="Only run the published solutions: all must pass here."),
-        click.Option(["--timeout-s"], type=Number(min=0, min_open=True),
-                     default=timeout_s, show_default=True, help="Time of one program."),
-        click.Option(["--memory-mb"], type=click.IntRange(min=64), default=memory_mb,
+        click.option("--timeout-s", type=Number(min=0, min_open=True), default=timeout_s,
+                     show_default=True, help="Time of one program."),
+        click.option("--memory-mb", type=click.IntRange(min=64), default=memory_mb,
                      show_default=True, help="Memory of one program."),
-    ]  # fmt: skip
+    )  # fmt: skip
+    run = with_outputs(run)
+    for option in reversed((*_OPTIONS, *own_options)):
+        run = option(run)
     epilog = (
         f"Example: starling eval {name} --problems FILE.jsonl.gz -n 20 -k 1 -k 10 "
         "--temperature 0.2 --run-programs --out report.json"
     )
-    return click.Command(name, params=[*options], callback=run, help=about, epilog=epilog)
+    return click.command(name, help=about, epilog=epilog)(run)
 
 
 def _run(
     title: str,
     reader_name: str,
     *,
+    outputs: Outputs,
     problems_path: Path,
     bundle: Path | None,
+    against: tuple[Path, ...],
     n_samples: int,
     ks: tuple[int, ...],
     temperature: float,
@@ -93,9 +96,7 @@ def _run(
     prompt_style: str,
     limit: int | None,
     seed: int,
-    samples_path: Path | None,
-    out: Path | None,
-    as_json: bool,
+    samples_folder: Path | None,
     may_run: bool,
     check_references: bool,
     timeout_s: float,
@@ -107,15 +108,16 @@ def _run(
         raise click.UsageError("at temperature 0 all samples are the same: add --temperature 0.2")
     if check_references and not may_run:
         raise click.UsageError("--check-references runs programs: add --run-programs")
-    check_folders(out, samples_path)
-    if out is not None:
-        _check_report(out, title)
+    check_folders(samples_folder)
     from runtime.sampling import SamplingConfig
-    from train.corpus.source_file import write_json
+    from train.evaluation.models.models import name_models
     from train.evaluation.programs import problems as published
     from train.evaluation.programs import programs, sandbox
-    from train.evaluation.programs.writer import PromptStyle, Writer
+    from train.evaluation.programs import report as programs_report
+    from train.evaluation.programs.writer import Copier, PromptStyle, Writer
 
+    models = name_models((bundle, *against))
+    known = outputs.check(models[0].to_json())
     problems = published.read_problems(problems_path, getattr(published, reader_name))[:limit]
     wanted = [problem for problem in problems if problem.skipped_because is None]
     judge = None
@@ -132,51 +134,47 @@ def _run(
     sampling = SamplingConfig(
         temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
     )
-    style = PromptStyle(prompt_style)
-    if samples_path is None and out is not None:
-        samples_path = out.with_suffix(".samples.jsonl")
-    with Writer(bundle) as writer:
+    if samples_folder is None and outputs.out is not None:
+        samples_folder = outputs.out.with_suffix(".samples")
+
+    def judged_samples(writer: Writer | Copier, path: Path | None) -> list[programs.Judged]:
         samples = programs.draw_samples(
-            writer, wanted, n_samples=n_samples, sampling=sampling, style=style,
-            problems_sha256=problems_sha256, samples_path=samples_path,
+            writer, wanted, n_samples=n_samples, sampling=sampling, style=PromptStyle(prompt_style),
+            problems_sha256=problems_sha256, samples_path=path,
         )  # fmt: skip
         length = n_samples * len(wanted)
-        with click.progressbar(samples, length, "samples", file=sys.stderr) as progress:
-            judged = programs.judge_samples(wanted, progress, judge)
-        model = {"name": writer.name, "file_sha256": writer.file_sha256}
-    report = {
+        with click.progressbar(samples, length, writer.name, file=sys.stderr) as progress:
+            return programs.judge_samples(wanted, progress, judge)
+
+    judged = {}
+    for model in models:
+        path = None
+        if samples_folder is not None:
+            samples_folder.mkdir(exist_ok=True)
+            path = (
+                samples_folder
+                / f"{problems_path.name.split('.')[0]}.{model.file_sha256[:12]}.jsonl"
+            )
+        with Writer(model.path) as writer:
+            judged[model.name] = judged_samples(writer, path)
+    copier = Copier()
+    judged[copier.name] = judged_samples(copier, None)
+    benchmark = {
         "benchmark": title,
-        "model": model,
-        "problems": {
-            "file": problems_path.name,
-            "sha256": problems_sha256,
-            "limit": limit,
-        },
+        "sha256": problems_sha256,
+        "limit": limit,
         "settings": {
             "n": n_samples, "temperature": temperature, "top_p": top_p, "seed": seed,
             "max_tokens": max_tokens, "prompt": prompt_style, "timeout_s": timeout_s,
             "memory_mb": memory_mb,
         },
-        "result": programs.summarize(problems, judged, ks),
+        "skipped": dict(Counter(p.skipped_because for p in problems if p.skipped_because)),
+        "models": [model.to_json() for model in models],
+        "rows": programs_report.rows_of(problems, judged, ks),
     }  # fmt: skip
-    if out is not None:
-        write_json(out, report)
-    click.echo(json.dumps(report, indent=1) if as_json else programs.to_markdown(report))
-
-
-def _check_report(out: Path, title: str) -> None:
-    """Raises click.UsageError when `out` is something else than an earlier report of the benchmark.
-
-    Called before the work, which may take hours.
-    """
-    if not out.exists():
-        return
-    try:
-        known = json.loads(out.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{out} is not JSON ({error}): name another --out") from error
-    if not isinstance(known, dict) or known.get("benchmark") != title:
-        raise click.UsageError(f"{out} is not a report of {title}: name another --out")
+    done = {problems_path.name: benchmark}
+    report = {"model": models[0].to_json(), "programs": {**known.get("programs", {}), **done}}
+    outputs.write(report, known, lambda _: programs_report.to_markdown(done))
 
 
 def _check_references(problems: list[Any], judge: Any) -> None:

@@ -20,6 +20,8 @@ from runtime.errors import BundleError
 from runtime.healing import MAX_TAKEN_BACK_BYTES, TokenTable
 from runtime.prompt import FimRequest, PromptBuilder
 from runtime.sampling import Sampler, SamplingConfig, uniform_of
+from runtime.stopping import Mode
+from train.evaluation.fim.completers import COPY, copy_from_context
 from train.evaluation.models.models import name_models, open_backend
 from train.evaluation.programs.problems import Problem
 
@@ -188,6 +190,33 @@ class Writer:
         self._model.rewind(len(token_ids))
         if self._model.n_cached_tokens != len(token_ids):
             self._model.extend(token_ids)  # A recurrent model, which has forgotten everything.
+
+
+class Copier:
+    """The floor that models are held against: copies what followed the same text before."""
+
+    name = COPY
+    file_sha256 = ""
+
+    def write(
+        self,
+        problem: Problem,
+        sample_idxs: Iterable[int],
+        _sampling: SamplingConfig,
+        _style: PromptStyle,
+    ) -> Iterator[Sample]:
+        """All samples of a problem are the same."""
+        mode = Mode.LINE if problem.is_one_line else Mode.BLOCK
+        text = copy_from_context(problem.prompt, problem.suffix, mode=mode)
+        end_chars = end_of_completion(problem, text)
+        for sample_idx in sample_idxs:
+            yield Sample(
+                problem_id=problem.problem_id,
+                sample_idx=sample_idx,
+                completion=text[:end_chars],
+                end="end of text" if end_chars is None else "stop",
+                is_prompt_cut=False,
+            )
 
 
 def end_of_completion(problem: Problem, text: str) -> int | None:

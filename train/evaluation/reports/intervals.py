@@ -40,9 +40,16 @@ def with_interval(
 def mean_with_interval(
     values: Sequence[float] | NDArray[np.float64], seed: int = 0
 ) -> dict[str, float]:
-    """The mean with its 95 % interval, which is a point for a single value."""
+    """The mean of shares (0 to 1) with its 95 % interval.
+
+    Where all are 0, or all 1, no resample differs; then it is the exact interval of a binomial
+    share (Clopper and Pearson 1934), whose other end is 1 - 0.025 ** (1 / n).
+    """
     rows = np.stack([np.asarray(values, np.float64), np.ones(len(values))], axis=1)
     low, high = np.quantile(mean(resampled_sums(rows, seed)), _QUANTILES)
+    if low == high and low in (0.0, 1.0):
+        reach = 1.0 - _QUANTILES[0] ** (1 / len(values))
+        low, high = (0.0, reach) if low == 0.0 else (1.0 - reach, 1.0)
     return {"mean": float(rows[:, 0].mean()), "low": float(low), "high": float(high)}
 
 

@@ -15,6 +15,7 @@ import click
 
 from train.corpus.source_file import whole_file
 from train.evaluation.fim.scores import Entry, label_of
+from train.evaluation.programs.report import measure_title
 from train.evaluation.reports.report import bpb_rows, fim_measures, fim_rows
 from train.evaluation.typing.report import ALL_PROJECTS
 from train.palette import COLOURS
@@ -73,6 +74,8 @@ def panels_of(report: Mapping[str, Any]) -> list[Panel]:
         panels += _fim_panels(report)
     if "typing" in report:
         panels += _typing_panels(report)
+    if "programs" in report:
+        panels += _programs_panels(report)
     return panels
 
 
@@ -129,6 +132,23 @@ def _typing_panels(report: Mapping[str, Any]) -> list[Panel]:
         panel("Keystrokes saved", "% of keys", "saved"),
         panel("Shown and wrong", "% of suggestions (less is better)", "wrong_of_shown"),
         Panel(title="Time to an answer", axis="milliseconds (less is better)", values=times),
+    ]
+
+
+def _programs_panels(report: Mapping[str, Any]) -> list[Panel]:
+    return [
+        Panel(
+            title=f"{benchmark['benchmark']} ({file})",
+            axis="%",
+            values={
+                (measure_title(measure).removesuffix(" %"), row["completer"]): _scaled(value, 100)
+                for measure in benchmark["rows"][0]["measures"]
+                for row in benchmark["rows"]
+                for value in [row["measures"][measure]]
+            },
+        )
+        for file, benchmark in report["programs"].items()
+        if benchmark["rows"][0]["measures"]
     ]
 
 

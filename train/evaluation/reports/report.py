@@ -1,7 +1,8 @@
 """Reports of `starling eval`: what one file says of one model, and its form as Markdown.
 
-A report is JSON: ``model`` (the first model's name and hash), and under ``bpb``, ``fim`` and
-``typing`` what was measured, with the models it was compared to. The model card shows it too.
+A report is JSON: ``model`` (the first model's name and hash), and under ``bpb``, ``fim``,
+``typing`` and ``programs`` (by file) what was measured, with the models it was compared to. The
+model card shows it too.
 """
 
 import json
@@ -11,10 +12,11 @@ from typing import Any
 
 import click
 
+from train.evaluation.programs import report as programs_report
 from train.evaluation.reports.cells import cell, change_cell
 from train.evaluation.typing import report as typing_report
 
-SECTIONS = ("bpb", "fim", "typing")
+SECTIONS = ("bpb", "fim", "typing", "programs")
 _TITLES = {
     "exact": "exact match %",
     "first_line": "first line right %",
@@ -53,7 +55,9 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     if "fim" in report:
         lines += [*_fim_lines(fim_rows(report)), ""]
     if "typing" in report:
-        lines += typing_report.total_lines(report["typing"]["rows"])
+        lines += [*typing_report.total_lines(report["typing"]["rows"]), ""]
+    if "programs" in report:
+        lines.append(programs_report.to_markdown(report["programs"]))
     return "\n".join(lines).rstrip()
 
 
