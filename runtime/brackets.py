@@ -1,14 +1,10 @@
-"""Which brackets a piece of code leaves open, and which it closes that it did not open.
-
-A scanner, not a parser: it skips strings in the usual quotes and comments from `#` or `//` to the
-line's end. Where it is wrong it should err on the side of "nothing to say".
-"""
+"""Which brackets a piece of code leaves open, and which it closes that it did not open."""
 
 from dataclasses import dataclass
 
+from runtime.lexical import ANY, Signs, brackets
+
 _CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
-_CLOSERS = frozenset(_CLOSER_OF.values())
-_TRIPLES = ('"""', "'''")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +17,11 @@ class Balance:
     """The closers that the brackets left open still need."""
 
 
-def balance_of(text: str) -> Balance:
+def balance_of(text: str, signs: Signs = ANY) -> Balance:
     """The brackets of `text` that have no partner in it."""
     closed = ""
     opened: list[str] = []
-    for _, char in _brackets(text):
+    for _, char in brackets(text, signs):
         if char in _CLOSER_OF:
             opened.append(_CLOSER_OF[char])
         elif opened:
@@ -35,18 +31,18 @@ def balance_of(text: str) -> Balance:
     return Balance(closed=closed, opened="".join(opened))
 
 
-def is_extra_closer_at(prefix: str, text: str) -> int | None:
+def is_extra_closer_at(prefix: str, text: str, signs: Signs = ANY) -> int | None:
     """Where `text` first closes a bracket that neither it nor `prefix` has open; None: nowhere.
 
     A prefix whose own brackets do not pair up proves nothing.
     """
     opened: list[str] = []
-    for _, char in _brackets(prefix):
+    for _, char in brackets(prefix, signs):
         if char in _CLOSER_OF:
             opened.append(_CLOSER_OF[char])
         elif not opened or opened.pop() != char:
             return None
-    for offset, char in _brackets(prefix + text, start=len(prefix)):
+    for offset, char in brackets(prefix + text, signs, start=len(prefix)):
         if char in _CLOSER_OF:
             opened.append(_CLOSER_OF[char])
         elif not opened or opened[-1] != char:
@@ -54,41 +50,3 @@ def is_extra_closer_at(prefix: str, text: str) -> int | None:
         else:
             opened.pop()
     return None
-
-
-def _brackets(text: str, *, start: int = 0) -> list[tuple[int, str]]:
-    """(offset, bracket) of those from `start` on that stand outside strings and comments."""
-    found: list[tuple[int, str]] = []
-    i, n = 0, len(text)
-    while i < n:
-        char = text[i]
-        if char in "\"'`":
-            i = _string_end(text, i)
-        elif char == "#" or text.startswith("//", i):
-            line_end = text.find("\n", i)
-            i = n if line_end < 0 else line_end
-        else:
-            if i >= start and (char in _CLOSER_OF or char in _CLOSERS):
-                found.append((i, char))
-            i += 1
-    return found
-
-
-def _string_end(text: str, start: int) -> int:
-    """The offset after the string that begins at `start`.
-
-    A plain string that does not end on its line is taken for an apostrophe.
-    """
-    triple = text[start : start + 3]
-    if triple in _TRIPLES:
-        end = text.find(triple, start + 3)
-        return len(text) if end < 0 else end + 3
-    quote = text[start]
-    i = start + 1
-    while i < len(text) and text[i] != "\n":
-        if text[i] == "\\":
-            i += 1
-        elif text[i] == quote:
-            return i + 1
-        i += 1
-    return start + 1

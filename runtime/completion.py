@@ -48,6 +48,10 @@ class Completion:
     """What comes after the cursor; never repeats what healing took back."""
     token_ids: tuple[int, ...]
     """As sampled: healed tokens first, and without the end token."""
+    spelled: tuple[tuple[str, float], ...]
+    """What each token added to the text behind the cursor, and its log-probability. A token that
+    ends inside a character adds that character to the next one's text; where the text was cut at
+    its end, these go further."""
     mean_logprob: float
     """Over all sampled tokens, the end token too; 0.0 where none was sampled."""
     stop_reason: StopReason

@@ -5,6 +5,7 @@ cancelled at any moment without losing what was computed. What the text looks li
 (duplicates, closing brackets) is `trim`'s business, and documents are the server's.
 """
 
+import codecs
 import math
 import threading
 from collections.abc import Sequence
@@ -147,8 +148,9 @@ class Engine:
             )
             if interruption:
                 empty = Completion(
-                    text="", token_ids=(), mean_logprob=0.0, stop_reason=interruption, timing=shared
-                )
+                    text="", token_ids=(), spelled=(), mean_logprob=0.0,
+                    stop_reason=interruption, timing=shared,
+                )  # fmt: skip
                 return (empty,)
             # The next decode overwrites llama.cpp's own, which is all that one completion needs.
             logits_V = self._model.logits_V if n == 1 else self._model.logits_V.copy()
@@ -291,6 +293,7 @@ class Engine:
         return Completion(
             text=stopper.text,
             token_ids=tuple(token_ids),
+            spelled=self._spelled(token_ids, logprobs, skip_bytes=len(prompt.pending)),
             mean_logprob=math.fsum(logprobs) / len(logprobs),
             stop_reason=reason,
             timing=replace(
@@ -300,6 +303,18 @@ class Engine:
                 n_decoded_tokens=len(token_ids),
             ),
         )
+
+    def _spelled(
+        self, token_ids: Sequence[int], logprobs: Sequence[float], *, skip_bytes: int
+    ) -> tuple[tuple[str, float], ...]:
+        """The tokens' own texts, without the bytes before the cursor that healing spelled again."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        spelled = []
+        for token_id, logprob in zip(token_ids, logprobs, strict=False):
+            piece = self._vocabulary.pieces[token_id]
+            spelled.append((decoder.decode(piece[skip_bytes:]), logprob))
+            skip_bytes = max(0, skip_bytes - len(piece))
+        return tuple(spelled)
 
     def _rewind(self, n_tokens: int) -> None:
         if n_tokens < self._model.n_cached_tokens:

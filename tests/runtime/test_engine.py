@@ -212,6 +212,19 @@ def test_healing_completes_the_word(engine: Engine) -> None:
     assert piece.startswith(b" retu") or b" retu".startswith(piece)
 
 
+@pytest.mark.parametrize("prefix", ["value = na", "naïve = 'é", "x = ("])
+def test_each_tokens_own_text_and_probability_are_told(engine: Engine, prefix: str) -> None:
+    """What a page colours by confidence: behind the cursor only, whatever healing took back."""
+    (done,) = engine.complete(FimRequest(prefix=prefix, suffix="", path="a.py"), PATIENT)
+    assert len(done.spelled) == len(done.token_ids) >= 1
+    spelled = "".join(text for text, _ in done.spelled)
+    assert spelled.startswith(done.text) or done.text.startswith(spelled)
+    logprobs = [logprob for _, logprob in done.spelled]
+    assert all(logprob <= 0 for logprob in logprobs)
+    if done.stop_reason is not StopReason.END_OF_TEXT:
+        assert math.fsum(logprobs) / len(logprobs) == pytest.approx(done.mean_logprob)
+
+
 def test_alternatives(engine: Engine) -> None:
     greedy = engine.complete(request_at(700), PATIENT)[0]
     several = engine.complete(request_at(700), PATIENT, n=8)
