@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from attribution.errors import IndexWriteError
+from attribution.errors import IndexDamagedError, IndexWriteError
 
 Writer = Callable[[BinaryIO], None]
 
@@ -40,11 +40,32 @@ def write_files(
         if made_directory and directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
         if isinstance(error, OSError):
-            raise IndexWriteError(
-                f"could not write to {directory} ({error.strerror or error}): free some space or "
-                "choose another folder; nothing was left half-written"
-            ) from error
+            raise write_error(directory, error) from error
         raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes one small file, whole or not at all."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    def verify(temporary: Mapping[str, Path]) -> None:
+        if temporary[path.name].read_bytes() != data:
+            raise IndexDamagedError(
+                f"{path} does not read back as written: check the disk and try again"
+            )
+
+    write_files(path.parent, {path.name: write}, verify)
+
+
+def write_error(directory: Path, error: Exception) -> IndexWriteError:
+    """What to say when the system refused to write into `directory`."""
+    reason = getattr(error, "strerror", None) or error
+    return IndexWriteError(
+        f"could not write to {directory} ({reason}): free some space or choose another folder; "
+        "nothing was left half-written"
+    )
 
 
 def _sync_directory(directory: Path) -> None:

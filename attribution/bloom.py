@@ -23,6 +23,7 @@ from attribution.container import Container
 from attribution.errors import IndexDamagedError
 from attribution.fingerprint import FILLER, HashArray
 from attribution.kernel import kernel
+from attribution.scratch import Allocate
 
 BLOOM_FILE = "bloom.bin"
 BITS_PER_KEY: Final = 16
@@ -30,6 +31,8 @@ BITS_PER_KEY: Final = 16
 _MAGIC = b"STRLBLM\0"
 _WORDS_PER_BLOCK: Final = 8
 _BLOCK_BITS: Final = 64 * _WORDS_PER_BLOCK
+_MAX_PREFETCH_BYTES: Final = 256 << 20
+"""Every window asks the filter, so one of up to 128 million keys is wanted in memory at once."""
 _SALT = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT_32 = np.uint64(32)
@@ -54,7 +57,7 @@ class Bloom:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Maps the filter; raises a kind of IndexFileError."""
-        opened = container.open_container(path, _MAGIC)
+        opened = container.open_container(path, _MAGIC, max_prefetch_bytes=_MAX_PREFETCH_BYTES)
         words = opened.sections.get("words")
         n_keys = opened.facts.get("n_keys")
         if words is None or words.size % _WORDS_PER_BLOCK or not words.size or n_keys is None:
@@ -71,16 +74,23 @@ class Bloom:
         return _passing(self.words, hashes)
 
 
-def write_bloom(file: BinaryIO, *, corpus_id: str, keys: HashArray) -> None:
-    """Writes a filter over `keys` (distinct)."""
-    n_blocks = max(1, math.ceil(keys.size * BITS_PER_KEY / _BLOCK_BITS))
-    words = np.zeros(n_blocks * _WORDS_PER_BLOCK, dtype=np.uint64)
+def write_bloom(
+    file: BinaryIO,
+    *,
+    corpus_id: str,
+    keys: HashArray,
+    n_keys: int,
+    allocate: Allocate = np.zeros,
+) -> None:
+    """Writes a filter over `keys`, of which `n_keys` are different."""
+    n_blocks = max(1, math.ceil(n_keys * BITS_PER_KEY / _BLOCK_BITS))
+    words = allocate(n_blocks * _WORDS_PER_BLOCK, np.uint64)
     _add(words, keys)
     container.write(
         file,
         magic=_MAGIC,
         corpus_id=corpus_id,
-        facts={"n_keys": int(keys.size)},
+        facts={"n_keys": n_keys},
         sections={"words": words},
     )
 

@@ -6,7 +6,7 @@ calling a copy "common" hides it. That code stands in many projects is found by 
 
 import re
 
-_LICENCE_PHRASES = re.compile(
+_LICENCE_PHRASES = re.compile(  # In lower case.
     r"spdx-license-identifier|copyright \(c\)|copyright ©|copyright [12]\d\d\d|all rights reserved"
     r"|licensed (under|to) |under the terms of|permission is hereby granted|free of charge"
     r"|associated documentation files|without restriction|substantial portions"
@@ -14,38 +14,76 @@ _LICENCE_PHRASES = re.compile(
     r"|above copyright|provided .as is.|as is. basis|warrant(y|ies)|merchantability"
     r"|fitness for a particular purpose|liab(le|ility)|damages|apache license"
     r"|license for the specific language|www\.apache\.org/licenses|bsd[- ]style|mit license"
-    r"|general public license|contributors may be used|prior written permission",
-    re.IGNORECASE,
+    r"|general public license|contributors may be used|prior written permission"
 )
+_LICENCE_STEMS = (
+    "licen", "copyright", "reserved", "permission", "charge", "documentation files", "restrict",
+    "portions", "redistribution", "binary forms", "following", "under the terms", "as is", "bsd",
+    "liab", "warrant", "merchantab", "fitness", "damages", "general public", "provided",
+    "contributors may",
+)  # fmt: skip
+"""Each phrase holds one of them, and looking for these first is far faster."""
 _BARE = re.compile(r"[\s#/*;%!<>\"'-]*")
 _COMMENT_MARKS = re.compile(r"^[\s#/*;%!<>\"'-]*")
 _CODE = re.compile(r"[={}\[\]]|\w\(.*\)\s*[:;]|^\s*(def|class|return|func|fn|var|let|import)\b")
 _IMPORT = re.compile(
     r"\s*(import\b|from\s+[\w.]+\s+import\b|#\s*include\b|#\s*import\b|using\s+[\w.:]+\s*;"
     r"|use\s+[\w:{}, ]+;|package\s+[\w.]+;?$|@import\b|(const|let|var)\s.*\brequire\("
-    r"|export\s+(\*|\{).*\bfrom\b|}\s*from\b)"
+    r"|export\s+(\*|\{).*\bfrom\b|}\s*from\b|if (typing\.)?TYPE_CHECKING:$)"
 )
 _IMPORTED_NAMES = re.compile(r"\s*[\w.]+(\s+as\s+\w+)?\s*,?\s*(#.*)?$|\s*[)}]?;?\s*$")
+_BRACKET = re.compile(r"[({]\s*(#.*)?$|[)}]")
 
 
 def is_boilerplate(lines: str) -> bool:
     """Whether the whole lines `lines` are only a licence text or only imports."""
-    stripped = [line for line in lines.splitlines() if not _BARE.fullmatch(line)]
-    return bool(stripped) and (_are_imports(stripped) or _are_licence(stripped))
+    imports, licence = _Imports(), _Licence()
+    n_lines = 0
+    for line in lines.splitlines():
+        if not _BARE.fullmatch(line):
+            n_lines += 1
+            # Code is told from both by its first lines.
+            if not (imports.takes(line) | licence.takes(line)):
+                return False
+    return n_lines > 0 and (imports.is_whole() or licence.is_whole())
 
 
-def _are_imports(lines: list[str]) -> bool:
-    n_imports = sum(1 for line in lines if _IMPORT.match(line))
-    n_names = sum(1 for line in lines if _IMPORTED_NAMES.match(line))
-    if n_imports == 0 or n_imports + n_names < len(lines):
-        return False
-    # Names alone on a line are imports only inside the brackets of one.
-    return n_names == 0 or any(re.search(r"[({]\s*(#.*)?$|[)}]", line) for line in lines)
+class _Imports:
+    """Lines that may all be imports, or names inside the brackets of one."""
+
+    def __init__(self) -> None:
+        self._fits, self._n_imports, self._lines = True, 0, list[str]()
+
+    def takes(self, line: str) -> bool:
+        if self._fits:
+            self._lines.append(line)
+            is_import = _IMPORT.match(line) is not None
+            self._n_imports += is_import
+            self._fits = is_import or _IMPORTED_NAMES.match(line) is not None
+        return self._fits
+
+    def is_whole(self) -> bool:
+        if not self._fits or not self._n_imports:
+            return False
+        return self._n_imports == len(self._lines) or any(map(_BRACKET.search, self._lines))
 
 
-def _are_licence(lines: list[str]) -> bool:
-    text = " ".join(_COMMENT_MARKS.sub("", line).strip() for line in lines)
-    if any(_CODE.search(_COMMENT_MARKS.sub("", line)) for line in lines):
-        return False
-    # One phrase in about two lines of prose: below that it only speaks of licences.
-    return len(_LICENCE_PHRASES.findall(text)) * 160 >= len(text)
+class _Licence:
+    """Lines that may all be prose of a licence."""
+
+    def __init__(self) -> None:
+        self._fits, self._lines = True, list[str]()
+
+    def takes(self, line: str) -> bool:
+        if self._fits:
+            bare = _COMMENT_MARKS.sub("", line).strip()
+            self._lines.append(bare)
+            self._fits = _CODE.search(bare) is None
+        return self._fits
+
+    def is_whole(self) -> bool:
+        text = " ".join(self._lines).lower()
+        if not self._fits or not any(stem in text for stem in _LICENCE_STEMS):
+            return False
+        # One phrase in about two lines of prose: below that it only speaks of licences.
+        return len(_LICENCE_PHRASES.findall(text)) * 160 >= len(text)

@@ -54,9 +54,32 @@ class Container:
     sections: Mapping[str, Array]
     digests: Mapping[str, str]
     """Of each section, as the header says."""
+    mapped: mmap.mmap | None = None
+    """What the sections are views of; None for one in memory."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all sections."""
+        return sum(section.nbytes for section in self.sections.values())
 
     def verify(self) -> None:
         """Reads every byte; IndexDamagedError when one is not what was written."""
+        _advise(self.mapped, "MADV_SEQUENTIAL")
+        try:
+            self._verify()
+        finally:
+            _advise(self.mapped, "MADV_RANDOM")
+
+    def read_ahead(self, section: Array, items: NDArray[np.int64]) -> None:
+        """Asks the system for the pages of these items of a section, without waiting for them."""
+        if self.mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        offset = section.ctypes.data - np.frombuffer(self.mapped, dtype=np.uint8).ctypes.data
+        pages = np.unique((offset + items * section.itemsize) // mmap.PAGESIZE)
+        for page in pages.tolist():
+            self.mapped.madvise(mmap.MADV_WILLNEED, page * mmap.PAGESIZE, mmap.PAGESIZE)
+
+    def _verify(self) -> None:
         for name, section in self.sections.items():
             if _digest(section.data).hex() != self.digests[name]:
                 raise IndexDamagedError(
@@ -92,8 +115,12 @@ def write(
         file.write(bytes(-section.nbytes % _ALIGNMENT_BYTES))
 
 
-def open_container(path: Path, magic: bytes) -> Container:
-    """Maps `path`. Raises a kind of IndexFileError that says what is wrong with it."""
+def open_container(path: Path, magic: bytes, *, max_prefetch_bytes: int = 0) -> Container:
+    """Maps `path`. Raises a kind of IndexFileError that says what is wrong with it.
+
+    A file of up to `max_prefetch_bytes` is read ahead by the system, without waiting for it; of a
+    larger one only the pages that are asked for, since questions go all over it.
+    """
     if sys.byteorder != "little":
         raise IndexVersionError(
             f"{path} is little-endian and this machine is not: use a little-endian machine"
@@ -112,8 +139,18 @@ def open_container(path: Path, magic: bytes) -> Container:
         raise IndexFileError(
             f"{path} cannot be opened ({error.strerror or error}): check the file's permissions"
         ) from error
+    _advise(mapped, "MADV_WILLNEED" if size_bytes <= max_prefetch_bytes else "MADV_RANDOM")
     description = _read_header(path, mapped, magic)
     _check_versions(path, description)
+    try:
+        return _container_of(path, mapped, description)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # The header's digest is right, so whoever wrote this meant it.
+        raise _damaged(path, "has an impossible header") from error
+
+
+def _container_of(path: Path, mapped: mmap.mmap, description: Mapping[str, Any]) -> Container:
+    size_bytes = len(mapped)
     if description["file_bytes"] != size_bytes:
         raise _damaged(
             path, f"has {size_bytes} bytes where {description['file_bytes']} were written"
@@ -121,11 +158,12 @@ def open_container(path: Path, magic: bytes) -> Container:
     whole = np.frombuffer(mapped, dtype=np.uint8)
     sections, digests = {}, {}
     for entry in description["sections"]:
-        dtype = np.dtype(entry["dtype"])
-        end = entry["offset"] + entry["n_items"] * dtype.itemsize
-        if entry["dtype"] not in _DTYPES or end > size_bytes:
+        start, n_items = entry["offset"], entry["n_items"]
+        end = start + n_items * np.dtype(entry["dtype"]).itemsize
+        is_inside = 0 <= start <= end <= size_bytes and start % _ALIGNMENT_BYTES == 0
+        if entry["dtype"] not in _DTYPES or not is_inside:
             raise _damaged(path, f"has an impossible section {entry['name']}")
-        sections[entry["name"]] = whole[entry["offset"] : end].view(dtype)
+        sections[entry["name"]] = whole[start:end].view(entry["dtype"])
         digests[entry["name"]] = entry["blake2b"]
     return Container(
         path=path,
@@ -133,7 +171,14 @@ def open_container(path: Path, magic: bytes) -> Container:
         facts=description["facts"],
         sections=sections,
         digests=digests,
+        mapped=mapped,
     )
+
+
+def _advise(mapped: mmap.mmap | None, advice: str) -> None:
+    """Tells the system how a map will be read, where it can be told."""
+    if mapped is not None and hasattr(mmap, advice):
+        mapped.madvise(getattr(mmap, advice))
 
 
 def _header(magic: bytes, description: dict[str, Any], sections: Mapping[str, Array]) -> bytes:
@@ -185,7 +230,12 @@ def _read_header(path: Path, mapped: mmap.mmap, magic: bytes) -> dict[str, Any]:
     if mapped[12 : 12 + _DIGEST_BYTES] != _digest(start + text):
         raise _damaged(path, "has a damaged header")
     # From here on the header is what a writer wrote; what remains is which writer.
-    description: dict[str, Any] = json.loads(text)
+    try:
+        description = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, "has an impossible header") from error
+    if not isinstance(description, dict):
+        raise _damaged(path, "has an impossible header")
     return description
 
 

@@ -1,15 +1,17 @@
 """An index: bloom filter, provenance table and manifest of one corpus, opened together.
 
-The three files must name the same corpus. Opening maps them and checks their headers in a few
-milliseconds, whatever their size; `verify` reads everything. It knows nothing of queries.
+The three files must belong together. Opening maps them and checks their headers in a few
+milliseconds, whatever their size; `verify` reads everything. A fourth file, which need not be
+there, says what is to be forgotten. It knows nothing of queries.
 """
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
 import zstandard
 
 from attribution.bloom import BLOOM_FILE, Bloom
@@ -20,12 +22,14 @@ from attribution.errors import (
     IndexMissingError,
     ManifestError,
 )
+from attribution.forgetting import Forgotten, mask_of, read_forgotten
 from attribution.manifest import (
     MANIFEST_FILE,
     ROWS_PER_FRAME,
     ManifestRow,
     corpus_id_of,
     decompress_frame,
+    frame_marks,
     parse_row,
     read_manifest,
 )
@@ -37,6 +41,7 @@ INDEX_FILES: Final = (BLOOM_FILE, PROVENANCE_FILE, MANIFEST_FILE)
 
 _MAX_FRAMES_KEPT = 64
 """Of the manifest, unpacked: a few megabytes."""
+_MAX_ROWS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +53,10 @@ class Index:
     bloom: Bloom
     provenance: Provenance
     manifest: mmap.mmap | bytes
+    forgotten: tuple[Forgotten, ...] = ()
+    """What is not to appear as a source, by the names that were given."""
     _frames: dict[int, list[bytes]] = field(default_factory=dict)
+    _rows: dict[int, ManifestRow] = field(default_factory=dict)
 
     @classmethod
     def open(cls, directory: Path, *, expected_corpus_id: str | None) -> Self:
@@ -71,17 +79,27 @@ class Index:
                 f"on {expected_corpus_id[:12]}: use the index that came with the model"
             )
         manifest = _map_manifest(directory / MANIFEST_FILE, int(provenance.manifest_frames[-1]))
+        marks = provenance.container.facts.get("manifest_marks")
+        # Indexes of the first days have none.
+        if marks is not None and marks != frame_marks(manifest, provenance.manifest_frames):
+            raise IndexMismatchError(
+                f"{MANIFEST_FILE} in {directory} is not the one that the index was built from: "
+                "rebuild the index"
+            )
+        forgotten = read_forgotten(directory, corpus_id)
+        mask = mask_of(forgotten, provenance.n_files)
         return cls(
             directory=directory,
             corpus_id=corpus_id,
             bloom=bloom,
-            provenance=provenance,
+            provenance=replace(provenance, forgotten=mask),
             manifest=manifest,
+            forgotten=forgotten,
         )
 
     @property
     def n_files(self) -> int:
-        """Files in the corpus."""
+        """Files in the corpus, forgotten ones among them."""
         return self.provenance.n_files
 
     @property
@@ -91,23 +109,48 @@ class Index:
 
     def row(self, file_idx: int) -> ManifestRow:
         """One row of the manifest; IndexDamagedError if it cannot be read."""
+        if (known := self._rows.get(file_idx)) is not None:
+            return known
         frame_idx, line_idx = divmod(file_idx, ROWS_PER_FRAME)
         place = f"row {file_idx} of {self.directory / MANIFEST_FILE}"
         try:
-            return parse_row(self._frame(frame_idx)[line_idx], place)
+            row = parse_row(self._frame(frame_idx)[line_idx], place)
         except (IndexError, zstandard.ZstdError, ManifestError) as error:
             raise IndexDamagedError(
                 f"{place} cannot be read: get the index again or rebuild it"
             ) from error
+        if len(self._rows) >= _MAX_ROWS_KEPT:
+            self._rows.clear()
+        self._rows[file_idx] = row
+        return row
+
+    def forgotten_rows(self) -> frozenset[ManifestRow]:
+        """What is not to appear as a source."""
+        mask = self.provenance.forgotten
+        numbers = () if mask is None else np.flatnonzero(mask).tolist()
+        return frozenset(self.row(number) for number in numbers)
 
     def rows(self) -> Iterator[ManifestRow]:
         """The whole manifest, in order."""
         yield from read_manifest(self.directory / MANIFEST_FILE)
 
-    def verify(self) -> None:
-        """Reads every byte; raises a kind of IndexFileError when something is not as built."""
+    def files(self) -> tuple[Path, ...]:
+        """Its files, each of which must be there."""
+        return tuple(self.directory / name for name in INDEX_FILES)
+
+    @property
+    def table_bytes(self) -> int:
+        """Size of filter and table together."""
+        return self.bloom.container.size_bytes + self.provenance.container.size_bytes
+
+    def verify_tables(self) -> None:
+        """Reads every byte of filter and table; raises IndexDamagedError for one that changed."""
         self.bloom.container.verify()
         self.provenance.container.verify()
+
+    def verify(self) -> None:
+        """Reads every byte; raises a kind of IndexFileError when something is not as built."""
+        self.verify_tables()
         try:
             rows = tuple(self.rows())
         except ManifestError as error:

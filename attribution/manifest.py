@@ -9,16 +9,19 @@ and the index, which notes where frames start, reads one row without the others.
 
 import hashlib
 import json
+import mmap
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
+import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from attribution.atomic import write_files
 from attribution.errors import IndexBuildError, ManifestError
@@ -28,6 +31,7 @@ ROWS_PER_FRAME = 256
 
 _COMPRESSION_LEVEL = 12
 _READ_BYTES = 1 << 16
+_FRAME_CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +54,6 @@ class ManifestRow:
     """Near-duplicate cluster that it was chosen from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedManifest:
-    """The bytes of a manifest file and what an index wants to know of them."""
-
-    data: bytes
-    frame_offsets: tuple[int, ...]
-    """Where each frame starts, and the total size as last item."""
-    rows: tuple[ManifestRow, ...]
-    """In the order of the file."""
-    corpus_id: str
-
-
 def corpus_id_of(rows: Iterable[ManifestRow]) -> str:
     """SHA-256 over the rows as canonical JSON lines, sorted; the order of `rows` does not count."""
     digest = hashlib.sha256()
@@ -73,33 +65,21 @@ def corpus_id_of(rows: Iterable[ManifestRow]) -> str:
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
     """Writes the rows, sorted, to `path` (whole or not at all); returns the corpus_id.
 
-    They are sorted in a temporary database beside `path`, so that memory does not grow with them.
+    Refuses two rows with the same origin, version and path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".sorting-") as folder:
-        with closing(sqlite3.connect(Path(folder) / "rows.db", isolation_level=None)) as database:
-            database.executescript(_SORTING_TABLE)
-            database.execute("BEGIN")
-            database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", map(_sortable, rows))
-            digest = hashlib.sha256()
-            for (line,) in database.execute("SELECT line FROM rows ORDER BY line"):
-                digest.update(line)
-            written = hashlib.sha256()
-
-            def write_rows(file: Any) -> None:
-                for frame, lines in _frames(_distinct_lines(database)):
-                    file.write(frame)
-                    written.update(b"".join(lines))
-
-            def verify(temporary: Mapping[str, Path]) -> None:
-                found = hashlib.sha256()
-                for line in _lines(temporary[path.name]):
-                    found.update(line + b"\n")
-                if found.digest() != written.digest():
-                    raise _unlike_written(path)
-
-            write_files(path.parent, {path.name: write_rows}, verify)
-    return digest.hexdigest()
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".sorting-") as folder,
+        RowSorter(Path(folder)) as sorter,
+    ):
+        for row in rows:
+            sorter.add(row)
+        write_files(
+            path.parent,
+            {path.name: sorter.write},
+            lambda temporary: sorter.verify(temporary[path.name]),
+        )
+        return sorter.corpus_id()
 
 
 def read_manifest(path: Path) -> tuple[ManifestRow, ...]:
@@ -110,33 +90,113 @@ def read_manifest(path: Path) -> tuple[ManifestRow, ...]:
     )
 
 
-def encode_manifest(rows: Iterable[ManifestRow]) -> EncodedManifest:
-    """The file's bytes. Refuses two rows with the same origin, version and path."""
-    ordered = tuple(sorted(rows, key=row_order))
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
-        if row_order(earlier)[:3] == row_order(later)[:3]:
-            raise _listed_twice(later)
-    frames, offsets = [], [0]
-    for frame, _ in _frames(map(_canonical_line, ordered)):
-        frames.append(frame)
-        offsets.append(offsets[-1] + len(frame))
-    return EncodedManifest(
-        data=b"".join(frames),
-        frame_offsets=tuple(offsets),
-        rows=ordered,
-        corpus_id=corpus_id_of(ordered),
-    )
+class RowSorter:
+    """Rows that come in any order, given back in that of the file.
+
+    They are sorted in a database, so that memory does not grow with them. A context manager.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._database = sqlite3.connect(folder / "rows.db", isolation_level=None)
+        self._database.executescript(_SORTING_TABLE)
+        self._database.execute("BEGIN")
+        self._frame_offsets: tuple[int, ...] = (0,)
+        self._frame_marks = ""
+        self._written = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def add(self, row: ManifestRow, attached: bytes = b"") -> None:
+        """Takes a row, and bytes that `in_order` gives back with it."""
+        # As bytes, because bytes of UTF-8 sort as characters do and paths may hold lone surrogates.
+        key = (
+            text.encode("utf-8", "surrogatepass")
+            for text in (row.origin, row.path, row.version, row.swhid)
+        )
+        self._database.execute(
+            "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", (*key, _canonical_line(row), attached)
+        )
+
+    def in_order(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Per row: how many came before it, its origin as UTF-8, and what was attached to it."""
+        yield from self._database.execute(
+            f"SELECT rowid - 1, origin, attached FROM rows ORDER BY {_FILE_ORDER}"
+        )
+
+    def corpus_id(self) -> str:
+        """As `corpus_id_of` the rows."""
+        digest = hashlib.sha256()
+        for (line,) in self._database.execute("SELECT line FROM rows ORDER BY line"):
+            digest.update(line)
+        return digest.hexdigest()
+
+    def write(self, file: BinaryIO) -> None:
+        """Writes the manifest file."""
+        compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+        written = hashlib.sha256()
+        offsets, marks = [0], b""
+        lines = self._lines_in_order()
+        while batch := b"".join(islice(lines, ROWS_PER_FRAME)):
+            frame = compressor.compress(batch)
+            file.write(frame)
+            offsets.append(offsets[-1] + len(frame))
+            marks += frame[-_FRAME_CHECKSUM_BYTES:]
+            written.update(batch)
+        self._frame_offsets, self._written = tuple(offsets), written.digest()
+        self._frame_marks = _digest_of_marks(marks)
+
+    def verify(self, path: Path) -> None:
+        """Raises ManifestError unless `path` reads back as it was written."""
+        found = hashlib.sha256()
+        for line in _lines(path):
+            found.update(line + b"\n")
+        if found.digest() != self._written:
+            raise ManifestError(
+                f"{path} does not read back as written: check the disk and try again"
+            )
+
+    def frame_offsets(self) -> tuple[int, ...]:
+        """Where each frame starts in the file that was written, and its size as last item."""
+        return self._frame_offsets
+
+    def frame_marks(self) -> str:
+        """`frame_marks` of the file that was written."""
+        return self._frame_marks
+
+    def _lines_in_order(self) -> Iterator[bytes]:
+        earlier: tuple[bytes, ...] = ()
+        for *key, line in self._database.execute(
+            f"SELECT origin, path, version, line FROM rows ORDER BY {_FILE_ORDER}"
+        ):
+            if tuple(key) == earlier:
+                row = parse_row(line, "a row")
+                raise IndexBuildError(
+                    f"{row.path} of {row.origin} {row.version} is listed twice: remove one row"
+                )
+            earlier = tuple(key)
+            yield line
 
 
-def verify_manifest(path: Path, encoded: EncodedManifest) -> None:
-    """Raises ManifestError unless `path` reads back as what was encoded."""
-    if read_manifest(path) != encoded.rows:
-        raise _unlike_written(path)
+def frame_marks(data: bytes | mmap.mmap, frame_offsets: NDArray[np.uint64]) -> str:
+    """A digest of the checksums that stand at the end of each frame; they cover every row.
 
-
-def row_order(row: ManifestRow) -> tuple[str, str, str, str]:
-    """Sort key of the file: origin, path, version, content."""
-    return row.origin, row.path, row.version, row.swhid
+    It tells one manifest from another of the same size by reading four bytes a frame. `data` is as
+    long as the last offset says.
+    """
+    if len(data) < _FRAME_CHECKSUM_BYTES:
+        return _digest_of_marks(b"")
+    ends = np.clip(frame_offsets[1:].astype(np.int64), _FRAME_CHECKSUM_BYTES, len(data))
+    at = ends[:, None] + np.arange(-_FRAME_CHECKSUM_BYTES, 0)
+    return _digest_of_marks(np.frombuffer(data, dtype=np.uint8)[at].tobytes())
 
 
 def parse_row(line: bytes, place: str) -> ManifestRow:
@@ -171,9 +231,14 @@ _FIELD_TYPES: dict[str, type] = {
 }
 
 
+def _digest_of_marks(marks: bytes) -> str:
+    return hashlib.blake2b(marks, digest_size=16).hexdigest()
+
+
 def _canonical_line(row: ManifestRow) -> bytes:
     # ASCII, so that even a path with lone surrogates has one spelling.
-    text = json.dumps(asdict(row), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    values = {name: getattr(row, name) for name in _FIELD_TYPES}
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.encode("ascii") + b"\n"
 
 
@@ -215,40 +280,6 @@ _SORTING_TABLE = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA temp_store = FILE;
-CREATE TABLE rows (origin BLOB, path BLOB, version BLOB, swhid BLOB, line BLOB);
+CREATE TABLE rows (origin BLOB, path BLOB, version BLOB, swhid BLOB, line BLOB, attached BLOB);
 """
-
-
-def _sortable(row: ManifestRow) -> tuple[bytes, ...]:
-    # As bytes, because bytes of UTF-8 sort as characters do and paths may hold lone surrogates.
-    key = (text.encode("utf-8", "surrogatepass") for text in row_order(row))
-    return (*key, _canonical_line(row))
-
-
-def _distinct_lines(database: sqlite3.Connection) -> Iterator[bytes]:
-    earlier: tuple[bytes, ...] = ()
-    for *key, line in database.execute(
-        "SELECT origin, path, version, line FROM rows ORDER BY origin, path, version, swhid"
-    ):
-        if tuple(key) == earlier:
-            raise _listed_twice(parse_row(line, "a row"))
-        earlier = tuple(key)
-        yield line
-
-
-def _frames(lines: Iterable[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Lines in the order of the file -> frames, each with its lines."""
-    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
-    rest = iter(lines)
-    while batch := list(islice(rest, ROWS_PER_FRAME)):
-        yield compressor.compress(b"".join(batch)), batch
-
-
-def _listed_twice(row: ManifestRow) -> IndexBuildError:
-    return IndexBuildError(
-        f"{row.path} of {row.origin} {row.version} is listed twice: remove one row"
-    )
-
-
-def _unlike_written(path: Path) -> ManifestError:
-    return ManifestError(f"{path} does not read back as written: check the disk and try again")
+_FILE_ORDER = "origin, path, version, swhid"

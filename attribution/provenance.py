@@ -7,14 +7,19 @@ so a bucket is found by one multiplication. A posting costs 8 bytes: the low 12 
 the side codes (20 bits) in `checks`, and the position. A foreign hash meets a posting with the same
 12 bits with probability `foreign_hit_rate` = POSTINGS_PER_BUCKET / 2**12 = 2.9e-3.
 
-A hash that stands in more than MAX_POSTINGS places keeps that many: the first of each origin, then
-the first of what is left. Lines are found by the folded length of every line, one varint each.
+Of a hash that stands in more than MAX_POSTINGS places that many stand in its bucket, so that no
+question gets long: the first of each origin, then the first of what is left. All its places stand
+apart, under the whole hash, in the sections `more_*`, for who asks for all (`all_hits`) and for a
+table of which files have been forgotten. Lines are found by the folded length of every line, one
+varint each.
 
-Reader and writer of the format are both here. It knows of row numbers, not of manifest rows.
+Reader and writer of the format are both here. It knows of row numbers, not of manifest rows. Tables
+written before there were `more_*` and `manifest_marks` are read as they are.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
@@ -26,6 +31,7 @@ from attribution.container import Container
 from attribution.errors import IndexDamagedError
 from attribution.fingerprint import SIDE_CODE_BITS, HashArray
 from attribution.kernel import kernel
+from attribution.scratch import Allocate, chunks
 
 PROVENANCE_FILE = "provenance.bin"
 MAX_POSTINGS: Final = 16
@@ -38,6 +44,9 @@ _MAGIC = b"STRLPRV\0"
 _MAX_HITS: Final = 1 << 21
 """Above this many hits (a long, repetitive text) one posting per window is taken, not all."""
 
+_SLOW_S: Final = 50e-6
+"""A first bucket that took longer came from the disk, and so will the others."""
+
 _CODE_MASK = np.uint32((1 << SIDE_CODE_BITS) - 1)
 _TAIL_SHIFT = np.uint32(SIDE_CODE_BITS)
 _TAIL_MASK = np.uint64((1 << TAIL_BITS) - 1)
@@ -47,31 +56,43 @@ IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.uint32]
 
 
+def _no_u64() -> NDArray[np.uint64]:
+    return np.empty(0, dtype=np.uint64)
+
+
+def _no_codes() -> CodeArray:
+    return np.empty(0, dtype=np.uint32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postings:
-    """Every place of every kept window, sorted by (hash, position)."""
+    """Places of windows, sorted by (hash, position); the arrays may be maps of files."""
 
     hashes: HashArray
-    positions: NDArray[np.uint64]
+    positions: NDArray[Any]
+    """uint64, or what `position_type` says."""
     side_codes: CodeArray
+
+    def __getitem__(self, chosen: "slice | NDArray[Any]") -> "Postings":
+        return Postings(
+            hashes=self.hashes[chosen],
+            positions=self.positions[chosen],
+            side_codes=self.side_codes[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTable:
     """What the index notes of each file, in manifest order."""
 
-    lengths: IntArray
-    """Folded bytes."""
+    starts: NDArray[np.uint64]
+    """Where each file starts in the one long text (`file_starts`), and where it ends as last."""
     origins: NDArray[np.uint32]
     """Number of the file's origin."""
-    line_lengths: Sequence[NDArray[np.uint8]]
-    """Per file: the folded length of each line as varints (`encode_varints`)."""
-
-    def starts(self) -> NDArray[np.uint64]:
-        """Where each file starts in the one long text, and where it ends as last item."""
-        starts = np.zeros(self.lengths.size + 1, dtype=np.uint64)
-        np.cumsum(self.lengths + SEPARATOR_BYTES, out=starts[1:], dtype=np.uint64)
-        return starts
+    line_offsets: NDArray[np.uint64]
+    """Where the lines of each file start in `line_lengths`, and its size as last item."""
+    line_lengths: NDArray[np.uint8]
+    """The folded length of each line of each file as varints (`encode_varints`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +102,16 @@ class Hits:
     windows: IntArray
     positions: IntArray
     side_codes: CodeArray
+    is_cut: bool = False
+    """Whether there were too many, so that some were left out."""
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Hits":
+        return replace(
+            self,
+            windows=self.windows[chosen],
+            positions=self.positions[chosen],
+            side_codes=self.side_codes[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +127,14 @@ class Provenance:
     line_offsets: NDArray[np.uint64]
     line_lengths: NDArray[np.uint8]
     manifest_frames: NDArray[np.uint64]
+    more_keys: HashArray = field(default_factory=_no_u64)
+    """Rising: what stands in more than MAX_POSTINGS places."""
+    more_starts: NDArray[np.uint64] = field(default_factory=_no_u64)
+    """Where the places of each of these start, and where they end as last item."""
+    more_positions: NDArray[Any] = field(default_factory=_no_u64)
+    more_codes: CodeArray = field(default_factory=_no_codes)
+    forgotten: NDArray[np.bool_] | None = None
+    """Per file; None where nothing is forgotten."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -107,6 +146,9 @@ class Provenance:
             or table.checks.size != table.positions.size
             or table.file_starts.size != table.file_origins.size + 1
             or table.line_offsets.size != table.file_origins.size + 1
+            or not table.manifest_frames.size
+            or table.more_positions.size != table.more_codes.size
+            or (table.more_keys.size and table.more_starts.size != table.more_keys.size + 1)
         ):
             raise IndexDamagedError(f"{path} has sections of odd sizes: rebuild the index")
         return table
@@ -116,13 +158,73 @@ class Provenance:
         return int(self.file_origins.size)
 
     def hits(self, hashes: HashArray, windows: IntArray) -> Hits:
-        """Postings of the hashes at the indices `windows`."""
+        """Postings of the hashes at the indices `windows`, but those of forgotten files."""
+        if self.forgotten is not None:
+            return self.remembered(self.all_hits(hashes, windows))
+        return self._hits(hashes, windows)
+
+    def all_hits(self, hashes: HashArray, windows: IntArray) -> Hits:
+        """As `hits`, with every place of what stands in more than MAX_POSTINGS, and with those of
+        forgotten files."""
+        hits = self._hits(hashes, windows)
+        if not self.more_keys.size:
+            return hits
+        # Clipped, because a damaged body may say anything.
+        at = np.minimum(np.searchsorted(self.more_keys, hashes[windows]), self.more_keys.size - 1)
+        is_more = self.more_keys[at] == hashes[windows]
+        if not is_more.any():
+            return hits
+        is_rare = ~np.isin(hits.windows, windows[is_more])
+        found, positions, codes = _all_places(
+            self.more_starts, self.more_positions, self.more_codes, windows[is_more], at[is_more],
+            _MAX_HITS,
+        )  # fmt: skip
+        windows = np.concatenate([hits.windows[is_rare], found])
+        order = np.argsort(windows, kind="stable")
+        return Hits(
+            windows=windows[order],
+            positions=np.concatenate([hits.positions[is_rare], positions])[order],
+            side_codes=np.concatenate([hits.side_codes[is_rare], codes])[order],
+            is_cut=hits.is_cut or found.size == _MAX_HITS,
+        )
+
+    def remembered(self, hits: Hits) -> Hits:
+        """The hits that are not of forgotten files."""
+        if self.forgotten is None:
+            return hits
+        return hits[~self.forgotten[self.files_of(hits.positions)]]
+
+    def files_of(self, positions: IntArray) -> IntArray:
+        """The file that holds each position."""
+        # Negative ones come of damage only.
+        at = np.searchsorted(self.file_starts, np.maximum(positions, 0).astype(np.uint64), "right")
+        return np.clip(at - 1, 0, max(0, self.n_files - 1)).astype(np.int64)
+
+    def _hits(self, hashes: HashArray, windows: IntArray) -> Hits:
         arguments = (self.bucket_starts, self.checks, self.positions, hashes, windows)
+        if windows.size > 1:
+            started = time.perf_counter()
+            _hits(*arguments[:4], windows[:1], 2 * MAX_POSTINGS, _MAX_HITS)
+            if time.perf_counter() - started > _SLOW_S:
+                self._read_ahead(hashes[windows])
         # Twice MAX_POSTINGS: two hashes of one bucket may agree in all that is stored of them.
         found, positions, codes = _hits(*arguments, 2 * MAX_POSTINGS, _MAX_HITS)
-        if found.size == _MAX_HITS:
+        is_cut = found.size == _MAX_HITS
+        if is_cut:
             found, positions, codes = _hits(*arguments, 1, windows.size)
-        return Hits(windows=found, positions=positions, side_codes=codes)
+        return Hits(windows=found, positions=positions, side_codes=codes, is_cut=is_cut)
+
+    def _read_ahead(self, hashes: HashArray) -> None:
+        """Asks for the pages of many buckets at once, which is one wait for the disk in place of
+        one for each."""
+        n_buckets = np.uint64(self.bucket_starts.size - 1)
+        buckets = (((hashes >> _SHIFT_32) * n_buckets) >> _SHIFT_32).astype(np.int64)
+        self.container.read_ahead(self.bucket_starts, buckets)
+        # Clipped, because a damaged body may say anything.
+        last = max(0, self.checks.size - 1)
+        firsts = np.minimum(self.bucket_starts[buckets].astype(np.uint64), last).astype(np.int64)
+        self.container.read_ahead(self.checks, firsts)
+        self.container.read_ahead(self.positions, firsts)
 
     def lines(self, file_idx: int, first_byte: int, last_byte: int) -> tuple[int, int]:
         """The lines, from 1, that hold two offsets in the folded text of a file."""
@@ -136,14 +238,25 @@ def foreign_hit_rate(provenance: Provenance) -> float:
     return float(provenance.checks.size / (provenance.bucket_starts.size - 1) / 2**TAIL_BITS)
 
 
-def limited(postings: Postings, origins: NDArray[np.uint32]) -> Postings:
-    """At most MAX_POSTINGS of each hash; `origins` has the origin of each posting."""
-    keep = _keep(postings.hashes, origins)
-    return Postings(
-        hashes=postings.hashes[keep],
-        positions=postings.positions[keep],
-        side_codes=postings.side_codes[keep],
-    )
+def position_type(n_text_bytes: int) -> "np.dtype[Any]":
+    """What a position in a text of that length takes."""
+    return np.dtype(np.uint64 if n_text_bytes >= 1 << 32 else np.uint32)
+
+
+def file_starts(lengths: IntArray) -> NDArray[np.uint64]:
+    """Where files of so many folded bytes start in the one long text, its end as last item."""
+    starts = np.zeros(lengths.size + 1, dtype=np.uint64)
+    np.cumsum(lengths + SEPARATOR_BYTES, out=starts[1:], dtype=np.uint64)
+    return starts
+
+
+def split(postings: Postings, origins: NDArray[np.uint32]) -> tuple[Postings, Postings]:
+    """At most MAX_POSTINGS of each hash; and all postings of those hashes that have more.
+
+    `origins` has the origin of each posting.
+    """
+    keep, is_more = _split(postings.hashes, origins)
+    return postings[keep], postings[is_more]
 
 
 def write_provenance(
@@ -151,40 +264,41 @@ def write_provenance(
     *,
     corpus_id: str,
     postings: Postings,
+    more: Postings,
     files: FileTable,
     manifest_frames: Sequence[int],
-    wide: bool | None = None,
+    manifest_marks: str,
+    allocate: Allocate = np.zeros,
 ) -> None:
-    """Writes a table. `wide` None: as the length of the text demands."""
-    starts = files.starts()
-    if wide is None:
-        wide = int(starts[-1]) >= 1 << 32 or postings.hashes.size >= 1 << 32
-    position_type = np.dtype(np.uint64 if wide else np.uint32)
-    n_buckets = postings.hashes.size // POSTINGS_PER_BUCKET + 1
-    buckets = ((postings.hashes >> _SHIFT_32) * np.uint64(n_buckets)) >> _SHIFT_32
-    bucket_starts = np.searchsorted(buckets, np.arange(n_buckets + 1, dtype=np.uint64))
-    tails = (postings.hashes & _TAIL_MASK).astype(np.uint32)
-    line_offsets = np.zeros(len(files.line_lengths) + 1, dtype=np.uint64)
-    np.cumsum([lengths.size for lengths in files.line_lengths], out=line_offsets[1:])
+    """Writes a table. `postings` and `more` are what `split` gives; `manifest_marks` is of
+    `manifest.frame_marks`. Positions are 64 bits wide where `postings` has them so."""
+    is_first = np.ones(more.hashes.size, dtype=np.bool_)
+    is_first[1:] = more.hashes[1:] != more.hashes[:-1]
+    firsts = np.flatnonzero(is_first)
     container.write(
         file,
         magic=_MAGIC,
         corpus_id=corpus_id,
         facts={
-            "n_files": len(files.line_lengths),
+            "n_files": int(files.origins.size),
             "n_postings": int(postings.hashes.size),
             "max_postings": MAX_POSTINGS,
-            "wide": wide,
+            "manifest_marks": manifest_marks,
+            "wide": postings.positions.dtype == np.uint64,
         },
         sections={
-            "bucket_starts": bucket_starts.astype(position_type),
-            "checks": tails << _TAIL_SHIFT | postings.side_codes,
-            "positions": postings.positions.astype(position_type),
-            "file_starts": starts,
+            "bucket_starts": _bucket_starts(postings, allocate),
+            "checks": _checks(postings, allocate),
+            "positions": postings.positions,
+            "file_starts": files.starts,
             "file_origins": files.origins,
-            "line_offsets": line_offsets,
-            "line_lengths": np.concatenate([np.empty(0, np.uint8), *files.line_lengths]),
+            "line_offsets": files.line_offsets,
+            "line_lengths": files.line_lengths,
             "manifest_frames": np.array(manifest_frames, dtype=np.uint64),
+            "more_keys": more.hashes[firsts],
+            "more_starts": np.append(firsts, more.hashes.size).astype(np.uint64),
+            "more_positions": more.positions,
+            "more_codes": more.side_codes,
         },
     )
 
@@ -195,21 +309,48 @@ def encode_varints(numbers: IntArray) -> NDArray[np.uint8]:
 
 
 def _sections_of(path: Path, opened: Container) -> dict[str, NDArray[Any]]:
-    position_type = np.uint64 if opened.facts.get("wide") else np.uint32
+    of_positions = np.uint64 if opened.facts.get("wide") else np.uint32
     kinds: dict[str, type[np.unsignedinteger[Any]]] = {
-        "bucket_starts": position_type,
+        "bucket_starts": of_positions,
         "checks": np.uint32,
-        "positions": position_type,
+        "positions": of_positions,
         "file_starts": np.uint64,
         "file_origins": np.uint32,
         "line_offsets": np.uint64,
         "line_lengths": np.uint8,
         "manifest_frames": np.uint64,
     }
+    if "more_keys" in opened.sections:
+        kinds |= {
+            "more_keys": np.uint64,
+            "more_starts": np.uint64,
+            "more_positions": of_positions,
+            "more_codes": np.uint32,
+        }
     for name, kind in kinds.items():
         if name not in opened.sections or opened.sections[name].dtype != kind:
             raise IndexDamagedError(f"{path} lacks its section {name}: rebuild the index")
     return {name: opened.sections[name] for name in kinds}
+
+
+def _bucket_starts(postings: Postings, allocate: Allocate) -> NDArray[Any]:
+    n_buckets = postings.hashes.size // POSTINGS_PER_BUCKET + 1
+    starts = allocate(n_buckets + 1, postings.positions.dtype)
+    for part in chunks(postings.hashes.size):
+        buckets = ((postings.hashes[part] >> _SHIFT_32) * np.uint64(n_buckets)) >> _SHIFT_32
+        first = int(buckets[0])
+        counts = np.bincount((buckets - np.uint64(first)).astype(np.int64))
+        starts[first + 1 : first + 1 + counts.size] += counts.astype(starts.dtype)
+    np.cumsum(starts, out=starts)
+    return starts
+
+
+def _checks(postings: Postings, allocate: Allocate) -> NDArray[np.uint32]:
+    checks = allocate(postings.hashes.size, np.uint32)
+    for part in chunks(postings.hashes.size):
+        tails = (postings.hashes[part] & _TAIL_MASK).astype(np.uint32)
+        checks[part] = tails << _TAIL_SHIFT | postings.side_codes[part]
+    return checks
 
 
 # Counts and offsets that come from the file are clamped below: a damaged body, which opening does
@@ -238,8 +379,8 @@ def _hits(
         h = hashes[windows[k]]
         bucket = np.int64(((h >> _SHIFT_32) * n_buckets) >> _SHIFT_32)
         tail = np.uint32(h & _TAIL_MASK)
-        first = min(int(bucket_starts[bucket]), checks.size)
-        last = min(int(bucket_starts[bucket + 1]), checks.size)
+        first = min(int(np.int64(bucket_starts[bucket])), checks.size)
+        last = min(int(np.int64(bucket_starts[bucket + 1])), checks.size)
         n_taken = 0
         for p in range(first, last):
             if checks[p] >> _TAIL_SHIFT == tail:
@@ -254,14 +395,52 @@ def _hits(
 
 
 @kernel
-def _keep(hashes: HashArray, origins: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    # hashes: (p,) uint64 sorted, origins: (p,) uint32 rising among equal hashes -> (p,) bool
+def _all_places(
+    more_starts: NDArray[np.uint64],
+    more_positions: NDArray[Any],
+    more_codes: CodeArray,
+    windows: IntArray,
+    at: IntArray,
+    max_hits: int,
+) -> tuple[IntArray, IntArray, CodeArray]:
+    # more_starts: (m + 1,), more_positions, more_codes: (p,), windows: (k,), at: (k,) which of the
+    # m keys -> three arrays (h,), h <= max_hits
+    n_found = 0
+    for k in range(windows.size):
+        first = min(int(np.int64(more_starts[at[k]])), more_positions.size)
+        last = min(int(np.int64(more_starts[at[k] + 1])), more_positions.size)
+        n_found += max(0, last - first)
+    capacity = min(n_found, max_hits)
+    found = np.empty(capacity, dtype=np.int64)
+    found_positions = np.empty(capacity, dtype=np.int64)
+    found_codes = np.empty(capacity, dtype=np.uint32)
+    n_found = 0
+    for k in range(windows.size):
+        first = min(int(np.int64(more_starts[at[k]])), more_positions.size)
+        last = min(int(np.int64(more_starts[at[k] + 1])), more_positions.size)
+        for p in range(first, last):
+            if n_found < capacity:
+                found[n_found] = windows[k]
+                found_positions[n_found] = np.int64(more_positions[p])
+                found_codes[n_found] = more_codes[p] & _CODE_MASK
+                n_found += 1
+    return found, found_positions, found_codes
+
+
+@kernel
+def _split(
+    hashes: HashArray, origins: NDArray[np.uint32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    # hashes: (p,) uint64 sorted, origins: (p,) uint32 rising among equal hashes -> two (p,) bool
     keep = np.zeros(hashes.size, dtype=np.bool_)
+    is_more = np.zeros(hashes.size, dtype=np.bool_)
     first = 0
     while first < hashes.size:
         last = first
         while last < hashes.size and hashes[last] == hashes[first]:
             last += 1
+        if last - first > MAX_POSTINGS:
+            is_more[first:last] = True
         n_kept = 0
         for p in range(first, last):
             if n_kept < MAX_POSTINGS and (p == first or origins[p] != origins[p - 1]):
@@ -272,7 +451,7 @@ def _keep(hashes: HashArray, origins: NDArray[np.uint32]) -> NDArray[np.bool_]:
                 keep[p] = True
                 n_kept += 1
         first = last
-    return keep
+    return keep, is_more
 
 
 @kernel

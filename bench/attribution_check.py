@@ -1,4 +1,4 @@
-"""How long the check of one suggestion takes, and how fast an index is built; beside two rivals.
+"""How long the check of one suggestion takes, and how fast an index is built; beside three rivals.
 
     python bench/attribution_check.py [--rounds 7] [--json]
 
@@ -6,12 +6,16 @@ The same 400-character suggestions, each with 150 characters before it, are chec
 - `ours`: `attribution.match.find`, whole: verdict, and on a hit file, lines and licence;
 - `numpy`: our folding and hashes without numba, asking our filter; says only yes or no a window;
 - `rbloom`: Data Portraits' way (windows of 50 characters, every 50th stored, every offset asked,
-  runs of hits 50 apart joined) with rbloom in place of its Redis server; yes or no a window.
+  runs of hits 50 apart joined) with rbloom in place of its Redis server; yes or no a window;
+- `datasketch`: MinHash (128 permutations) of the suggestion's shingles of five lexemes, asked of an
+  LSH of N_SKETCHED pieces of as many characters; says which pieces are alike. Its time hardly
+  depends on how many pieces there are: nearly all of it goes into the sketch.
 The corpus is the standard library of the running Python; every tenth file is held out and gives the
 `new` suggestions, the others give the `copied` ones. All contenders run in turn within each round,
 so that a busy machine slows all of them; printed are medians over rounds of each round's median.
 """
 
+import itertools
 import json
 import random
 import re
@@ -24,6 +28,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from datasketch import MinHash, MinHashLSH
 from rbloom import Bloom as RBloom
 
 from attribution.bloom import BLOOM_FILE
@@ -35,15 +40,17 @@ from attribution.fingerprint import (
     WINDOW_BYTES,
     window_hashes,
 )
-from attribution.folder import Skipped, documents_of, files_of
 from attribution.index import Index
 from attribution.manifest import ManifestRow
 from attribution.match import PREFIX_TAIL_CHARS, find, warm_up
 from attribution.normalize import fold
 from attribution.provenance import PROVENANCE_FILE
+from attribution.sources.documents import Skipped
+from attribution.sources.folder import documents_of, files_of
 
 SUGGESTION_CHARS = 400
 N_SUGGESTIONS = 200
+N_SKETCHED = 2000
 
 Document = tuple[ManifestRow, str]
 Suggestion = tuple[str, str]
@@ -63,10 +70,12 @@ def main(rounds: int, as_json: bool) -> None:
         index, portrait, build_mb_per_s = _build_rounds(directory, trained, n_bytes, rounds)
         suggestions = {"new": _suggestions(held_out), "copied": _suggestions(trained)}
         _check_rivals(index, suggestions["new"])
+        sketches = sketches_of(trained)
         contenders: dict[str, Callable[[str, str], object]] = {
             "ours": lambda tail, text: find(tail, text, [index]),
             "numpy": lambda tail, text: numpy_passing(index, tail + text),
             "rbloom": lambda tail, text: portrait_chains(portrait, tail + text),
+            "datasketch": lambda tail, text: sketches.query(sketch_of(tail + text)),
         }
         figures = {
             "corpus_mb": round(n_bytes / 1e6, 1),
@@ -156,6 +165,29 @@ def portrait_chains(portrait: RBloom, text: str) -> list[int]:
                 end += 50
             chains.append(end - at)
     return chains
+
+
+def sketch_of(text: str) -> MinHash:
+    """The MinHash of the shingles of a text."""
+    lexemes = re.findall(r"\w+|[^\w\s]", text)
+    shingles = {" ".join(lexemes[i : i + 5]).encode() for i in range(len(lexemes) - 4)}
+    sketch = MinHash(num_perm=128)
+    sketch.update_batch(shingles)
+    return sketch
+
+
+def sketches_of(documents: Sequence[Document]) -> MinHashLSH:
+    """An LSH of pieces of the documents, as long as a suggestion with its tail."""
+    sketches = MinHashLSH(threshold=0.7, num_perm=128)
+    n_chars = PREFIX_TAIL_CHARS + SUGGESTION_CHARS
+    pieces = (
+        text[at : at + n_chars]
+        for _, text in documents
+        for at in range(0, len(text) - n_chars, n_chars)
+    )
+    for number, piece in enumerate(itertools.islice(pieces, N_SKETCHED)):
+        sketches.insert(str(number), sketch_of(piece))
+    return sketches
 
 
 def _corpus() -> tuple[list[Document], list[Document]]:
@@ -270,7 +302,7 @@ def _print(figures: dict) -> None:
     for kind, rows in figures["check_us"].items():
         for name, row in rows.items():
             click.echo(
-                f"check, {kind:6}: {name:6} p50 {row['p50']:7.1f} us, p95 {row['p95']:7.1f} us, "
+                f"check, {kind:6}: {name:10} p50 {row['p50']:7.1f} us, p95 {row['p95']:7.1f} us, "
                 f"{row['times_ours']:5.1f} x ours"
             )
     for kind, time_ms in figures["check_1_mb_file_ms"].items():

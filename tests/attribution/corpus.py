@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from attribution.build import build_index
-from attribution.folder import decode
 from attribution.index import Index
 from attribution.manifest import ManifestRow
+from attribution.sources.documents import decode
 from attribution.swhid import content_swhid
 
 Document = tuple[ManifestRow, str]

@@ -12,7 +12,7 @@ from attribution.fingerprint import FILLER
 
 def filter_of(directory, keys):
     with open(directory / BLOOM_FILE, "wb") as file:
-        write_bloom(file, corpus_id="c" * 64, keys=keys)
+        write_bloom(file, corpus_id="c" * 64, keys=keys, n_keys=keys.size)
     return Bloom.open(directory / BLOOM_FILE)
 
 

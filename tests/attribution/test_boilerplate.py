@@ -3,6 +3,7 @@ licence header taken for code would cry wolf in every new file."""
 
 import pytest
 
+from attribution import boilerplate
 from attribution.boilerplate import is_boilerplate
 from tests.attribution.corpus import invented_code, module_text
 
@@ -34,6 +35,7 @@ def test_licence_texts(text):
     "text",
     [
         "import os\nimport sys\nfrom typing import Any\n",
+        "from typing import Any\n\nif TYPE_CHECKING:\n    from datetime import datetime\n",
         '"""\n\nfrom __future__ import annotations\n\nimport operator\n',
         "from attrs import (\n    define,\n    field as make_field,\n)\n",
         '#include <stdio.h>\n#include "list.h"\n',
@@ -72,3 +74,18 @@ def test_real_code_is_not_boilerplate():
     flagged = [piece for piece in pieces if is_boilerplate(piece)]
     assert len(flagged) <= 2, flagged
     assert not is_boilerplate(invented_code(1, 5))
+
+
+def test_every_phrase_holds_one_of_the_stems_that_are_looked_for_first():
+    examples = """spdx-license-identifier copyright (c) copyright © copyright 2020
+        all rights reserved;licensed under;licensed to;under the terms of
+        permission is hereby granted;free of charge;associated documentation files
+        without restriction;substantial portions;redistribution of;source and binary forms
+        the following conditions;above copyright;provided 'as is';as is" basis;warranty
+        merchantability;fitness for a particular purpose;liable;damages;apache license
+        license for the specific language;www.apache.org/licenses;bsd-style;mit license
+        general public license;contributors may be used;prior written permission"""
+    for example in examples.replace("\n", ";").split(";"):
+        phrase = f"{example.strip()} "
+        assert boilerplate._LICENCE_PHRASES.search(phrase), phrase
+        assert any(stem in phrase for stem in boilerplate._LICENCE_STEMS), phrase

@@ -2,7 +2,8 @@
 
 import os
 
-from attribution.folder import MAX_FILE_BYTES, Skipped, documents_of, files_of
+from attribution.sources.documents import MAX_FILE_BYTES, Skipped
+from attribution.sources.folder import documents_of, files_of
 from attribution.swhid import content_swhid
 
 

@@ -1,9 +1,11 @@
 """Guards the opening of an index: whatever is wrong with it, the answer is a clear error and never
 an index that finds nothing."""
 
+import hashlib
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,12 @@ from attribution.index import INDEX_FILES, Index
 from attribution.manifest import MANIFEST_FILE, write_manifest
 from attribution.match import find
 from attribution.provenance import PROVENANCE_FILE
+from attribution.search import search
+from attribution.segments import forget
+from attribution.stats import measured_rate
 from tests.attribution.corpus import document, index_of, invented_code, module_documents
 
+SHIPPED = Path(__file__).resolve().parents[2] / "runtime/default_bundle"
 MAPPED_FILES = (BLOOM_FILE, PROVENANCE_FILE)
 
 
@@ -66,15 +72,106 @@ def test_a_file_of_another_index_is_refused(small, tmp_path_factory, name):
 @pytest.mark.parametrize("name", MAPPED_FILES)
 def test_every_flipped_byte_of_a_header_is_noticed(small, name):
     path = small / name
-    data = bytearray(path.read_bytes())
-    header_bytes = int.from_bytes(data[8:12], "little")
+    header_bytes = int.from_bytes(path.read_bytes()[8:12], "little")
     assert 500 < header_bytes < 4096
     for at in range(header_bytes):
-        data[at] ^= 1 << (at % 8)
-        path.write_bytes(data)
+        flip(path, at, 1 << (at % 8))
         with pytest.raises(IndexFileError):
             Index.open(small, expected_corpus_id=None)
-        data[at] ^= 1 << (at % 8)
+        flip(path, at, 1 << (at % 8))
+    Index.open(small, expected_corpus_id=None).verify()
+
+
+def flip(path, at, bits=0xFF):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ bits]))
+
+
+def rewrite_header(path, change):
+    """Writes the file anew with another header, whose digest is right."""
+    data = path.read_bytes()
+    header_bytes = int.from_bytes(data[8:12], "little")
+    description = json.loads(data[28:header_bytes])
+    change(description)
+    text = json.dumps(description).encode().ljust(header_bytes + 512 - 28)
+    start = data[:8] + (header_bytes + 512).to_bytes(4, "little")
+    digest = hashlib.blake2b(start + text, digest_size=16).digest()
+    path.write_bytes(start + digest + text + data[header_bytes:])
+
+
+def _big_endian(description):
+    description["sections"][0]["dtype"] = description["sections"][0]["dtype"].replace("<", ">")
+
+
+def _negative_offset(description):
+    description["sections"][0]["offset"] = -64
+
+
+def _odd_offset(description):
+    description["sections"][0]["offset"] += 4
+
+
+def _endless_section(description):
+    description["sections"][0]["n_items"] = 1 << 60
+
+
+def _no_sections(description):
+    description["sections"] = 7
+
+
+def _no_corpus(description):
+    del description["corpus_id"]
+
+
+@pytest.mark.parametrize("name", MAPPED_FILES)
+@pytest.mark.parametrize(
+    "change",
+    [_big_endian, _negative_offset, _odd_offset, _endless_section, _no_sections, _no_corpus],
+)
+def test_a_header_that_says_impossible_things_is_refused(small, name, change):
+    def changed(description):
+        description["file_bytes"] += 512
+        for section in description["sections"]:
+            section["offset"] += 512
+        change(description)
+
+    rewrite_header(small / name, changed)
+    with pytest.raises(IndexDamagedError, match="impossible"):
+        Index.open(small, expected_corpus_id=None)
+
+
+def test_a_header_of_the_other_byte_order_is_refused(small, monkeypatch):
+    path = small / BLOOM_FILE
+    data = bytearray(path.read_bytes())
+    data[8:12] = data[8:12][::-1]
+    path.write_bytes(data)
+    with pytest.raises(IndexDamagedError, match="cut off in its header"):
+        Index.open(small, expected_corpus_id=None)
+    monkeypatch.setattr(container.sys, "byteorder", "big")
+    with pytest.raises(IndexVersionError, match="use a little-endian machine"):
+        Index.open(small, expected_corpus_id=None)
+
+
+def test_an_index_of_the_first_version_of_the_table_is_read(small):
+    """Bundles that are out there have no table of what is common and no marks of the manifest."""
+    path = small / PROVENANCE_FILE
+    old = container.open_container(path, b"STRLPRV\0")
+    sections = {
+        name: section.copy() for name, section in old.sections.items() if "more" not in name
+    }
+    assert len(sections) == len(old.sections) - 4
+    facts = {name: value for name, value in old.facts.items() if name != "manifest_marks"}
+    with open(path, "wb") as file:
+        container.write(
+            file, magic=b"STRLPRV\0", corpus_id=old.corpus_id, facts=facts, sections=sections
+        )
+    index = Index.open(small, expected_corpus_id=old.corpus_id)
+    index.verify()
+    assert find("", invented_code(1, 40), [index]).matches[0].sources[0].path == "1.py"
+    assert [place.row.path for place in search(invented_code(2, 40), [index]).places] == ["2.py"]
 
 
 @pytest.mark.parametrize("name", INDEX_FILES)
@@ -94,21 +191,29 @@ def test_every_truncation_is_noticed(small, name):
 def test_damage_in_the_body_is_found_by_verify_and_never_crashes_a_question(small):
     text = invented_code(1, 40)
     rng = random.Random(9)
-    for name in MAPPED_FILES:
+    for name, n_flips in ((BLOOM_FILE, 350), (PROVENANCE_FILE, 650)):
         path = small / name
-        data = bytearray(path.read_bytes())
-        used = section_bytes(data)
-        for _ in range(150):
+        used = section_bytes(path.read_bytes())
+        for _ in range(n_flips):
             at = rng.choice(used)
-            data[at] ^= 0xFF
-            path.write_bytes(data)
+            flip(path, at)
             with pytest.raises(IndexFileError):
                 index = Index.open(small, expected_corpus_id=None)
+                # Any verdict but an exception of another kind; `find` says unknown for ours.
                 find("", text, [index])
+                search(text, [index])
                 index.verify()
-            data[at] ^= 0xFF
-        path.write_bytes(data)
+            flip(path, at)
     Index.open(small, expected_corpus_id=None).verify()
+
+
+def test_damage_in_the_manifest_is_found_by_verify(small):
+    path = small / MANIFEST_FILE
+    for at in range(path.stat().st_size):
+        flip(path, at)
+        with pytest.raises(IndexFileError):
+            Index.open(small, expected_corpus_id=None).verify()
+        flip(path, at)
 
 
 def section_bytes(data):
@@ -144,16 +249,23 @@ def test_another_version_is_refused_by_name(tmp_path, monkeypatch, constant, val
         Index.open(tmp_path, expected_corpus_id=None)
 
 
-def test_a_manifest_of_the_same_size_is_noticed_by_verify(small):
-    index = Index.open(small, expected_corpus_id=None)
+def test_a_manifest_of_the_same_size_is_noticed_at_once(small):
+    """Half of one index and half of another must not name the wrong authors."""
     path = small / MANIFEST_FILE
     data = path.read_bytes()
     path.write_bytes(bytes(len(data)))
+    with pytest.raises(IndexMismatchError, match="not the one that the index was built from"):
+        Index.open(small, expected_corpus_id=None)
+
+
+def test_a_row_that_is_damaged_is_a_clear_error(small):
+    path = small / MANIFEST_FILE
+    flip(path, path.stat().st_size // 2)
     index = Index.open(small, expected_corpus_id=None)
-    with pytest.raises(IndexDamagedError):
-        index.verify()
     with pytest.raises(IndexDamagedError, match="get the index again"):
         index.row(0)
+    with pytest.raises(IndexDamagedError):
+        index.verify()
 
 
 def test_rows_of_another_manifest_are_noticed_by_verify(small):
@@ -178,11 +290,26 @@ def test_an_empty_index_opens_and_finds_nothing(tmp_path):
     assert find("", invented_code(1, 40), [index]).verdict == "none"
 
 
-def test_opening_does_not_depend_on_size(tmp_path):
-    index_of(tmp_path, module_documents())
+def median_open_ms(folder):
     times_ms = []
-    for _ in range(20):
+    for _ in range(21):
         started = time.perf_counter()
-        Index.open(tmp_path, expected_corpus_id=None)
+        Index.open(folder, expected_corpus_id=None)
         times_ms.append((time.perf_counter() - started) * 1e3)
-    assert sorted(times_ms)[10] < 20
+    return sorted(times_ms)[10]
+
+
+def test_opening_takes_no_time_whatever_the_size(tmp_path):
+    """The promise is 20 ms; on a busy machine it may take some more."""
+    index_of(tmp_path, module_documents())
+    assert median_open_ms(tmp_path) < 40
+    forget(tmp_path, "argparse")
+    assert median_open_ms(tmp_path) < 40
+
+
+def test_the_index_that_is_shipped_opens_and_answers():
+    index = Index.open(SHIPPED, expected_corpus_id=None)
+    assert median_open_ms(SHIPPED) < 60
+    index.verify()
+    assert index.row(0).origin and index.row(index.n_files - 1).origin
+    assert measured_rate(index, 200_000) == pytest.approx(index.bloom.promised_rate, rel=0.4)

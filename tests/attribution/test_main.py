@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from attribution.__main__ import attribute
-from attribution.match import Verdict
 from tests.attribution.corpus import document, index_of, invented_code, module_text
 
 
@@ -26,52 +25,6 @@ def run(bundle, *arguments, **options):
     return CliRunner().invoke(
         attribute, arguments, obj={"bundle_directory": bundle}, catch_exceptions=False, **options
     )
-
-
-def test_check_names_lines_and_sources_of_a_copy(bundle, tmp_path):
-    lines = module_text("heapq").splitlines(keepends=True)
-    file = tmp_path / "mine.py"
-    file.write_text(invented_code(1, 10) + "".join(lines[129:169]) + invented_code(2, 10))
-    result = run(bundle, "check", str(file), "--json")
-    assert result.exit_code == 1
-    answer = json.loads(result.stdout)
-    assert answer["verdict"] == "copy" and answer["n_files"] == 2
-    (part,) = answer["matches"]
-    assert 11 <= part["first_line"] <= 14 and 45 <= part["last_line"] <= 50
-    source = part["sources"][0]
-    assert source["origin"] == "pypi:heaps" and source["licence"] == "MIT"
-    # The file's line is 119 more than the copy's.
-    assert source["first_line"] - part["first_line"] == 119
-    assert source["swhid_lines"].endswith(f";lines={source['first_line']}-{source['last_line']}")
-    words = run(bundle, "check", str(file))
-    assert words.exit_code == 1
-    assert "heaps 1.2.3 (MIT): heaps/heapq.py, lines" in words.stdout
-    assert "1 copied stretch(es), 0 common, among 2 files" in words.stdout
-
-
-def test_check_of_new_code_from_standard_input(bundle):
-    result = run(bundle, "check", "-", input=invented_code(5, 30))
-    assert result.exit_code == 0
-    assert "nothing found among 2 files" in result.stdout
-
-
-def test_check_of_a_short_file_is_unknown(bundle, tmp_path):
-    (tmp_path / "short.py").write_text("x = 1\n")
-    result = run(bundle, "check", str(tmp_path / "short.py"), "--json")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["verdict"] == Verdict.UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("content", "what"), [(None, "check the path"), (b"\xff\xfe", "is not UTF-8 (byte 0)")]
-)
-def test_check_of_what_cannot_be_read_is_one_sentence(bundle, tmp_path, content, what):
-    file = tmp_path / "bad.py"
-    if content is not None:
-        file.write_bytes(content)
-    result = run(bundle, "check", str(file))
-    assert result.exit_code == 2 and result.stdout == ""
-    assert what in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_check_without_a_sound_index_is_one_sentence(bundle, tmp_path):

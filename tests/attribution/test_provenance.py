@@ -2,12 +2,14 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attribution import provenance
 from attribution.normalize import fold, folded_line_lengths
 from attribution.provenance import (
     MAX_POSTINGS,
@@ -16,8 +18,9 @@ from attribution.provenance import (
     Postings,
     Provenance,
     encode_varints,
+    file_starts,
     foreign_hit_rate,
-    limited,
+    split,
     write_provenance,
 )
 
@@ -34,21 +37,27 @@ def postings_of(hashes, positions):
 def files_of(lengths, line_lengths=None):
     lines = line_lengths or [encode_varints(np.array([length])) for length in lengths]
     return FileTable(
-        lengths=np.array(lengths, dtype=np.int64),
+        starts=file_starts(np.array(lengths, dtype=np.int64)),
         origins=np.arange(len(lengths), dtype=np.uint32),
-        line_lengths=lines,
+        line_offsets=np.cumsum([0, *(line.size for line in lines)]).astype(np.uint64),
+        line_lengths=np.concatenate([np.empty(0, np.uint8), *lines]),
     )
 
 
-def table_of(directory, postings, files, *, wide=None):
+def table_of(directory, postings, files, *, wide=False, origins=None):
+    if origins is None:
+        origins = np.zeros(postings.hashes.size, dtype=np.uint32)
+    positions = postings.positions.astype(np.uint64 if wide else np.uint32)
+    few, more = split(replace(postings, positions=positions), origins)
     with open(directory / PROVENANCE_FILE, "wb") as file:
         write_provenance(
             file,
             corpus_id="c" * 64,
-            postings=postings,
+            postings=few,
+            more=more,
             files=files,
             manifest_frames=[0],
-            wide=wide,
+            manifest_marks="",
         )
     return Provenance.open(directory / PROVENANCE_FILE)
 
@@ -59,18 +68,32 @@ def random_postings(n_postings, n_distinct):
     return postings_of(rng.choice(hashes, n_postings), rng.permutation(n_postings))
 
 
+@pytest.mark.parametrize("is_slow", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize(
-    ("n_postings", "n_distinct"), [(1, 1), (13, 7), (1000, 700), (54_321, 9999)]
+    ("n_postings", "n_distinct"), [(1, 1), (13, 7), (1000, 700), (54_321, 9999), (5000, 30)]
 )
-def test_every_posting_is_found_with_its_position_and_code(tmp_path, n_postings, n_distinct, wide):
-    postings = limited(
-        random_postings(n_postings, n_distinct), np.zeros(n_postings, dtype=np.uint32)
-    )
+def test_every_posting_is_found_with_its_position_and_code(
+    tmp_path, monkeypatch, n_postings, n_distinct, wide, is_slow
+):
+    # A slow disk is asked for all pages at once.
+    monkeypatch.setattr(provenance, "_SLOW_S", -1.0 if is_slow else 1e9)
+    postings = random_postings(n_postings, n_distinct)
     table = table_of(tmp_path, postings, files_of([n_postings + 100]), wide=wide)
-    keys = np.unique(postings.hashes)
-    hits = table.hits(keys, np.arange(keys.size))
-    found = set(
+    keys, counts = np.unique(postings.hashes, return_counts=True)
+    assert set(found_by(table.all_hits, keys)) >= set(triples(postings))
+    # Beyond those, only what two hashes of one bucket share by chance.
+    assert len(found_by(table.all_hits, keys)) <= n_postings * 1.02 + 1
+    # A question in passing is content with some places of what is common.
+    few = np.minimum(counts, MAX_POSTINGS).sum()
+    assert few <= len(found_by(table.hits, keys)) <= few * 1.02 + 1
+    assert table.more_keys.size == np.count_nonzero(counts > MAX_POSTINGS)
+
+
+def found_by(question, keys):
+    hits = question(keys, np.arange(keys.size))
+    assert (np.diff(hits.windows) >= 0).all()
+    return list(
         zip(
             keys[hits.windows].tolist(),
             hits.positions.tolist(),
@@ -78,15 +101,29 @@ def test_every_posting_is_found_with_its_position_and_code(tmp_path, n_postings,
             strict=True,
         )
     )
-    expected = zip(
+
+
+def triples(postings):
+    return zip(
         postings.hashes.tolist(),
         postings.positions.tolist(),
         postings.side_codes.tolist(),
         strict=True,
     )
-    assert found >= set(expected)
-    # Beyond those, only what two hashes of one bucket share by chance.
-    assert len(found) <= postings.hashes.size * 1.02 + 1
+
+
+def test_a_forgotten_file_has_no_postings_not_even_of_what_is_common(tmp_path):
+    # 40 places: 17 in file 0, which would fill what is kept for a question in passing.
+    postings = postings_of([5] * 40, range(40))
+    files = files_of([16, 22])
+    origins = np.array([0] * 17 + [1] * 23, dtype=np.uint32)
+    table = table_of(tmp_path, postings, files, origins=origins)
+    keys = np.array([5], dtype=np.uint64)
+    assert table.files_of(np.arange(40)).tolist() == [0] * 17 + [1] * 23
+    remembered = replace(table, forgotten=np.array([True, False]))
+    assert [position for _, position, _ in found_by(remembered.hits, keys)] == list(range(17, 40))
+    none_left = replace(table, forgotten=np.array([True, True]))
+    assert found_by(none_left.hits, keys) == []
 
 
 def test_foreign_hashes_are_met_as_rarely_as_promised(tmp_path):
@@ -104,10 +141,11 @@ def test_a_common_hash_keeps_one_posting_of_each_origin_first():
     n_postings = 40
     postings = postings_of([5] * n_postings, range(n_postings))
     origins = np.array([0] * 30 + [1] * 5 + [2] * 5, dtype=np.uint32)
-    kept = limited(postings, origins)
+    kept, more = split(postings, origins)
+    assert more.positions.tolist() == list(range(n_postings))
     assert kept.positions.tolist() == [*range(14), 30, 35]
     assert kept.hashes.size == MAX_POSTINGS
-    many = limited(postings, np.arange(n_postings, dtype=np.uint32))
+    many, _ = split(postings, np.arange(n_postings, dtype=np.uint32))
     assert many.positions.tolist() == list(range(MAX_POSTINGS))
 
 
@@ -149,9 +187,13 @@ def test_a_repetitive_query_is_bounded(tmp_path):
     table = table_of(tmp_path, postings, files_of([2000]))
     hits = table.hits(np.full(1_000_000, 9, dtype=np.uint64), np.arange(1_000_000))
     assert hits.windows.size == 1_000_000
+    # Who asks for all is told that these are not all.
+    assert hits.is_cut
+    assert not table.hits(np.full(10, 9, dtype=np.uint64), np.arange(10)).is_cut
 
 
-def test_an_empty_table_has_nothing(tmp_path):
+def test_an_empty_table_has_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_SLOW_S", -1.0)
     table = table_of(tmp_path, postings_of([], []), files_of([]))
     assert table.n_files == 0
     assert table.hits(np.arange(100, dtype=np.uint64), np.arange(100)).windows.size == 0
