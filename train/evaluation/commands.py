@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from train.evaluation.attribution.command import attribution
 from train.evaluation.fim.command import confidence, fim
 from train.evaluation.options import against_option, bundle_option, held_out_option
 from train.evaluation.programs.command import ds1000, humaneval, humaneval_infilling, multipl_e
@@ -116,5 +117,48 @@ def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
             click.echo(f"\n{title.replace('_', ' ')}:\n{labelled.findings_text(scores[title])}")
 
 
-for _command in (fim, confidence, typing, humaneval, humaneval_infilling, multipl_e, ds1000):
+@evaluate.command()
+@bundle_option
+@held_out_option
+@click.option("--language", default="", help="Only files in this language.  [default: all]")
+@click.option(
+    "--max-files",
+    type=click.IntRange(min=2),
+    default=60,
+    show_default=True,
+    help="Files to foresee, spread over the projects.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the chosen files and cuts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def memory(
+    bundle: Path | None, held_out: Path, language: str, max_files: int, seed: int, as_json: bool
+) -> None:
+    """What mixing in tokens that stand in the prompt gains, and the shares that fit best.
+
+    Example: starling eval memory --bundle bundles/shop
+    """  # fmt: skip
+    from train.evaluation.held_out import held_out_files
+    from train.evaluation.memory import fitted_shares
+    from train.evaluation.models.models import name_models, open_engine, require_fim
+
+    require_fim(name_models([bundle]))
+    files = held_out_files(held_out, language=language)
+    with open_engine(bundle) as engine:
+        report = fitted_shares(engine, files, max_files=max_files, seed=seed)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    for name, bits in report["bits_per_token"].items():
+        click.echo(f"{name:26}{bits:8.3f} bits per token")
+    click.echo(f"\n{'longest match':>14}{'tokens':>9}{'engine':>9}{'fitted':>9}")
+    for row in report["rows"]:
+        click.echo(
+            f"{row['match_tokens']:>14}{row['n_tokens']:>9}{row['engine']:>9.2f}"
+            f"{row['fitted']:>9.2f}"
+        )
+
+
+for _command in (
+    attribution, fim, confidence, typing, humaneval, humaneval_infilling, multipl_e, ds1000,
+):  # fmt: skip
     evaluate.add_command(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def fim(
               starling eval fim --against old_bundle --against qwen.gguf --plot fim.png
     """
     from train.evaluation.fim.completers import COPY, copy_completer, model_completer
-    from train.evaluation.fim.scores import Entry, table_rows
+    from train.evaluation.fim.scores import Entry, label_of, table_rows
     from train.evaluation.fim.tasks import Kind, draw_tasks
     from train.evaluation.held_out import held_out_files
     from train.evaluation.models.models import name_models, open_engine, require_fim
@@ -95,6 +96,7 @@ def fim(
     require_fim(models)
     files_shown = OTHER_FILES if other_files == "both" else (other_files,)
     scores: dict[Entry, NDArray[np.float64]] = {}
+    filtered: dict[Entry, dict[str, int]] = {}
     for model in models:
         with open_engine(model.path) as engine:
             for order in _orders(order_name, engine.info.order):
@@ -103,10 +105,11 @@ def fim(
                     complete = model_completer(
                         engine, order=order, with_other_files=shown == "heads"
                     )
-                    scores[entry] = _scored(entry, tasks, complete)
+                    scores[entry], filtered[entry] = _scored(entry, tasks, complete)
     for shown in files_shown:
         entry = Entry(completer=COPY, order="", other_files=shown)
-        scores[entry] = _scored(entry, tasks, copy_completer(with_other_files=shown == "heads"))
+        complete = copy_completer(with_other_files=shown == "heads")
+        scores[entry], filtered[entry] = _scored(entry, tasks, complete)
     report = {
         "model": models[0].to_json(),
         "fim": {
@@ -119,6 +122,10 @@ def fim(
             },
             "models": [model.to_json() for model in models],
             "rows": table_rows(tasks, scores, seed=seed),
+            "filtered": [
+                {"completer": label_of(entry), "n_tasks": len(tasks), "reasons": reasons}
+                for entry, reasons in filtered.items()
+            ],
         },
     }
     outputs.write(report, known, to_markdown)
@@ -165,8 +172,14 @@ def _orders(name: str, own: Order) -> list[Order]:
     return [own if name == "own" else Order(name)]
 
 
-def _scored(entry: Entry, tasks: list[FimTask], complete: Completer) -> NDArray[np.float64]:
-    from train.evaluation.fim.scores import label_of, score_tasks
+def _scored(
+    entry: Entry, tasks: list[FimTask], complete: Completer
+) -> tuple[NDArray[np.float64], dict[str, int]]:
+    """Scores of all tasks, and how often each rule of `runtime.trim` cut or refused."""
+    from runtime.trim import Reason
+    from train.evaluation.fim.scores import label_of, noting_filters, score_tasks
 
+    counts: Counter[Reason] = Counter()
     with click.progressbar(tasks, label=label_of(entry), file=sys.stderr) as progress:
-        return score_tasks(progress, complete)
+        scores = score_tasks(progress, noting_filters(complete, counts))
+    return scores, {str(reason): counts[reason] for reason in Reason if counts[reason]}

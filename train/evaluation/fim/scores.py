@@ -6,6 +6,7 @@ Each measure is given raw and after `runtime.trim`, because trimming changes ran
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +51,24 @@ def score_tasks(tasks: Iterable[FimTask], complete: Completer) -> NDArray[np.flo
     return np.array([score(task, complete(task)) for task in tasks], np.float64)
 
 
+def noting_filters(complete: Completer, counts: Counter[trim.Reason]) -> Completer:
+    """`complete`, counting the rules of `runtime.trim` that cut or refuse what it gives."""
+
+    def noted(task: FimTask) -> str:
+        completion = complete(task)
+        verdict = trim.judge(completion, task.prefix, task.suffix, path=task.path)
+        counts.update(verdict.reasons)
+        return completion
+
+    return noted
+
+
 def score(task: FimTask, completion: str) -> tuple[float, ...]:
     """MEASURES of one completion. Blanks at the end count for nothing.
 
     A hole that ends with its line is held against the first line alone.
     """
-    fitted = trim.fit(completion, task.prefix, task.suffix)
+    fitted = trim.fit(completion, task.prefix, task.suffix, path=task.path)
     trimmed = ""
     if fitted:
         # What stands after the cursor already, such as a closing bracket, was not cut out.

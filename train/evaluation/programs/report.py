@@ -4,18 +4,23 @@ pass@k is the unbiased estimator of Chen et al. 2021 (section 2.1). Intervals ar
 problems, and so are differences, over the same problems.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.evaluation.programs.problems import Problem
-from train.evaluation.programs.programs import Judged
 from train.evaluation.programs.sandbox import Verdict
 from train.evaluation.reports.cells import cell, change_cell
 from train.evaluation.reports.intervals import difference, mean, mean_with_interval
+
+if TYPE_CHECKING:
+    # The model card shows these reports, and is made without what running programs needs.
+    from train.evaluation.programs.problems import Problem
+    from train.evaluation.programs.programs import Judged
 
 _TITLES = {"exact": "exact match %", "edit_similarity": "edit similarity %"}
 

@@ -5,6 +5,7 @@ resample is a vector of counts and a thousand of them are one matrix product. Th
 number of rows give the same resamples; that is what pairs two models that did the same rows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,6 +52,18 @@ def mean_with_interval(
         reach = 1.0 - _QUANTILES[0] ** (1 / len(values))
         low, high = (0.0, reach) if low == 0.0 else (1.0 - reach, 1.0)
     return {"mean": float(rows[:, 0].mean()), "low": float(low), "high": float(high)}
+
+
+def share_with_interval(n_true: int, n: int) -> dict[str, float | None]:
+    """A share of independent yes-or-no answers with its 95 % interval, which says something at 0
+    and 1 too (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927). None where there are no answers."""
+    if not n:
+        return {"mean": None, "low": None, "high": None}
+    z, share = 1.959964, n_true / n
+    centre = share + z * z / (2 * n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
+    return {"mean": share, "low": max(0.0, low), "high": min(1.0, high)}
 
 
 def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
+from train.evaluation.attribution import report as attribution_report
 from train.evaluation.programs import report as programs_report
 from train.evaluation.reports.cells import cell, change_cell
 from train.evaluation.typing import report as typing_report
 
-SECTIONS = ("bpb", "fim", "typing", "programs")
+SECTIONS = ("bpb", "fim", "typing", "programs", "attribution")
 _TITLES = {
     "exact": "exact match %",
     "first_line": "first line right %",
@@ -53,11 +54,13 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     if "bpb" in report:
         lines += [*_bpb_lines(report), ""]
     if "fim" in report:
-        lines += [*_fim_lines(fim_rows(report)), ""]
+        lines += [*_fim_lines(fim_rows(report)), *_filter_lines(report["fim"]), ""]
     if "typing" in report:
         lines += [*typing_report.total_lines(report["typing"]["rows"]), ""]
     if "programs" in report:
-        lines.append(programs_report.to_markdown(report["programs"]))
+        lines += [programs_report.to_markdown(report["programs"]), ""]
+    if "attribution" in report:
+        lines.append(attribution_report.to_markdown(report["attribution"]))
     return "\n".join(lines).rstrip()
 
 
@@ -145,6 +148,16 @@ def _fim_lines(rows: list[Mapping[str, Any]]) -> list[str]:
             f"{first} against its first."
         )
     return [*lines, "", note]
+
+
+def _filter_lines(fim: Mapping[str, Any]) -> list[str]:
+    """How often each rule of the filters cut or refused a completion; older reports lack it."""
+    return [
+        f"\nCut or refused by the filters, of {row['n_tasks']} completions of {row['completer']}: "
+        + (", ".join(f"{reason} ({n})" for reason, n in row["reasons"].items()) or "none")
+        + "."
+        for row in fim.get("filtered", ())
+    ]
 
 
 def _raw_and_trimmed(row: Mapping[str, Any], name: str) -> str:

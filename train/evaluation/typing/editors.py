@@ -36,7 +36,10 @@ def editor_for(
         with open_engine(path) as engine:
             yield FunctionEditor(_suggestions_of(engine, min_confidence))
         return
-    settings = {} if min_confidence is None else {"minConfidence": min_confidence}
+    # The modelled typist waits for each answer, so waiting for a pause would only take time.
+    settings: dict[str, object] = {"debounceMs": 0}
+    if min_confidence is not None:
+        settings["minConfidence"] = min_confidence
     with server_editor(path, passages, settings=settings, pace_ms=pace_ms) as editor:
         yield editor
 
@@ -66,10 +69,10 @@ def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str
     def complete(prefix: str, suffix: str, path: str) -> str:
         if not trim.may_complete(prefix, suffix):
             return ""
-        mode = trim.choose_mode(prefix, suffix)
+        mode = trim.choose_mode(prefix, suffix, path=path)
         request = FimRequest(prefix=prefix, suffix=suffix, path=path, mode=mode)
         completion = engine.complete(request, sampling)[0]
-        fitted = trim.fit(completion.text, prefix, suffix)
+        fitted = trim.fit(completion.text, prefix, suffix, path=path)
         is_shown = fitted is not None and completion.mean_logprob >= min_confidence
         return fitted.text if fitted is not None and is_shown else ""
 

@@ -130,7 +130,7 @@ def copy_completer(prefix: str, suffix: str, path: str) -> str:
     """The floor: what followed the longest earlier match, under the rules of the server's text."""
     if not trim.may_complete(prefix, suffix):
         return ""
-    fitted = trim.fit(copy_from_context(prefix, suffix), prefix, suffix)
+    fitted = trim.fit(copy_from_context(prefix, suffix), prefix, suffix, path=path)
     return fitted.text if fitted else ""
 
 
