@@ -37,16 +37,11 @@ def is_extra_closer_at(prefix: str, text: str, signs: Signs = ANY) -> int | None
     A prefix whose own brackets do not pair up proves nothing.
     """
     opened: list[str] = []
-    for _, char in brackets(prefix, signs):
+    for at, char in brackets(prefix + text, signs):
         if char in _CLOSER_OF:
             opened.append(_CLOSER_OF[char])
-        elif not opened or opened.pop() != char:
-            return None
-    for offset, char in brackets(prefix + text, signs, start=len(prefix)):
-        if char in _CLOSER_OF:
-            opened.append(_CLOSER_OF[char])
-        elif not opened or opened[-1] != char:
-            return offset - len(prefix)
-        else:
+        elif opened and opened[-1] == char:
             opened.pop()
+        else:
+            return at - len(prefix) if at >= len(prefix) else None
     return None

@@ -25,6 +25,7 @@ from runtime.gguf_header import read_header
 from runtime.healing import MAX_TAKEN_BACK_BYTES, TokenTable
 from runtime.limits import Limits, raised_on_interruption
 from runtime.llama import Model
+from runtime.memory import MAX_PARAMS, SHARES, Memory
 from runtime.prompt import FimRequest, Prompt, PromptBuilder, Snippet
 from runtime.sampling import Sampler, SamplingConfig, uniform_of
 from runtime.spec import ModelSpec
@@ -67,6 +68,12 @@ class Engine:
             PromptBuilder(model.vocabulary, self._table, tokens=info.fim, order=info.order)
             if info.fim
             else None
+        )
+        is_small_and_ours = info.spec is not None and info.n_params <= MAX_PARAMS
+        self._memory = Memory(
+            n_context_tokens=info.context_tokens,
+            is_special=model.vocabulary.is_special,
+            shares=SHARES if is_small_and_ours else (),
         )
         self._cached_ids: list[int] = []
         self._lock = threading.Lock()
@@ -134,37 +141,22 @@ class Engine:
             limits = Limits(sampling.effective_deadline_ms, cancel)
             max_tokens = sampling.max_tokens or MAX_TOKENS[request.mode]
             prompt = self._prompt(request, max_tokens)
-            tokenize_ms = limits.elapsed_ms()
-            n_reused, interruption = self._prefill(prompt.token_ids, limits)
-            prefill_ms = limits.elapsed_ms() - tokenize_ms
-            shared = Timing(
-                tokenize_ms=tokenize_ms,
-                prefill_ms=prefill_ms,
-                decode_ms=0.0,
-                total_ms=limits.elapsed_ms(),
-                n_prompt_tokens=len(prompt.token_ids),
-                n_reused_tokens=n_reused,
-                n_decoded_tokens=0,
-            )
-            if interruption:
-                empty = Completion(
-                    text="", token_ids=(), spelled=(), mean_logprob=0.0,
-                    stop_reason=interruption, timing=shared,
-                )  # fmt: skip
-                return (empty,)
-            # The next decode overwrites llama.cpp's own, which is all that one completion needs.
-            logits_V = self._model.logits_V if n == 1 else self._model.logits_V.copy()
-            completions: dict[str, Completion] = {}
-            for alternative in range(n):
-                if alternative and limits.interruption():
-                    break
-                self._rewind(len(prompt.token_ids))
-                config = sampling if alternative == 0 else _for_alternative(sampling)
-                completion = self._decode(
-                    request, prompt, logits_V, config, max_tokens, alternative, limits, shared
-                )
-                completions.setdefault(completion.text, completion)
-            return tuple(sorted(completions.values(), key=lambda done: -done.mean_logprob))
+            return self._answers(request, prompt, sampling, max_tokens, n, limits)
+
+    def write(
+        self,
+        token_ids: Sequence[int],
+        sampling: SamplingConfig,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> Completion:
+        """What the model writes after these tokens, whatever they are, until it ends by itself."""
+        request = FimRequest(prefix="", suffix="", path="", mode=Mode.SPAN)
+        with self._lock:
+            limits = Limits(sampling.effective_deadline_ms, cancel)
+            max_tokens = sampling.max_tokens or MAX_TOKENS[request.mode]
+            prompt = Prompt(token_ids=tuple(token_ids), pending=b"")
+            return self._answers(request, prompt, sampling, max_tokens, 1, limits)[0]
 
     def prompt_text(self, request: FimRequest) -> str:
         """Exactly what the model sees, sentinels spelled out."""
@@ -172,10 +164,25 @@ class Engine:
             prompt = self._prompt(request, MAX_TOKENS[request.mode])
         return self.detokenize(prompt.token_ids).decode("utf-8", "replace")
 
+    def prompt_ids(self, request: FimRequest) -> tuple[int, ...]:
+        """The tokens of the prompt; a partial word before the cursor is left to healing."""
+        return self._prompt(request, MAX_TOKENS[request.mode]).token_ids
+
+    @property
+    def is_special(self) -> NDArray[np.bool_]:
+        """(vocab_size): the tokens that are no text."""
+        return self._vocabulary.is_special
+
     @property
     def bos_id(self) -> int | None:
         """What every prompt begins with; None if this model knows no such token."""
         return self._vocabulary.bos_id
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Tokens that are no text, by their spelling."""
+        ids = np.flatnonzero(self._vocabulary.is_special).tolist()
+        return {self.detokenize([one]).decode("utf-8", "replace"): one for one in ids}
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of the text; a sentinel's spelling inside it is ordinary text."""
@@ -206,6 +213,52 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _answers(
+        self,
+        request: FimRequest,
+        prompt: Prompt,
+        sampling: SamplingConfig,
+        max_tokens: int,
+        n: int,
+        limits: Limits,
+    ) -> tuple[Completion, ...]:
+        """One to `n` different continuations of a prompt, the most likely first."""
+        tokenize_ms = limits.elapsed_ms()
+        n_reused, interruption = self._prefill(prompt.token_ids, limits)
+        prefill_ms = limits.elapsed_ms() - tokenize_ms
+        shared = Timing(
+            tokenize_ms=tokenize_ms,
+            prefill_ms=prefill_ms,
+            decode_ms=0.0,
+            total_ms=limits.elapsed_ms(),
+            n_prompt_tokens=len(prompt.token_ids),
+            n_reused_tokens=n_reused,
+            n_decoded_tokens=0,
+        )
+        if interruption:
+            empty = Completion(
+                text="", token_ids=(), spelled=(), mean_logprob=0.0,
+                stop_reason=interruption, timing=shared,
+            )  # fmt: skip
+            return (empty,)
+        # The next decode overwrites llama.cpp's own, which is all that one completion needs.
+        logits_V = self._model.logits_V if n == 1 else self._model.logits_V.copy()
+        if sampling.uses_memory:
+            self._memory.begin(prompt.token_ids)
+            self._memory.mix(logits_V)
+        completions: dict[str, Completion] = {}
+        for alternative in range(n):
+            if alternative and limits.interruption():
+                break
+            self._rewind(len(prompt.token_ids))
+            self._memory.begin(prompt.token_ids)
+            config = sampling if alternative == 0 else _for_alternative(sampling)
+            completion = self._decode(
+                request, prompt, logits_V, config, max_tokens, alternative, limits, shared
+            )
+            completions.setdefault(completion.text, completion)
+        return tuple(sorted(completions.values(), key=lambda done: -done.mean_logprob))
 
     def _prompt(self, request: FimRequest, max_tokens: int) -> Prompt:
         if self._builder is None:
@@ -289,6 +342,9 @@ class Engine:
             self._model.extend([pick.token_id])
             self._cached_ids.append(pick.token_id)
             logits_V = self._model.logits_V
+            if sampling.uses_memory:
+                self._memory.append(pick.token_id)
+                self._memory.mix(logits_V)
         now_ms = limits.elapsed_ms()
         return Completion(
             text=stopper.text,

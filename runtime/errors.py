@@ -4,6 +4,7 @@ StarlingRuntimeError
  +-- BundleError          the bundle or GGUF file is missing, damaged, or cannot be used
  +-- ContextOverflowError a caller asked for more tokens than the model's context holds
  +-- DecodeError          llama.cpp refused a batch, or the logits are not numbers
+ +-- GrammarError         a tree-sitter package is not installed
 
 Each message is one sentence that names the cure. A cancelled request is not an error: it is a
 `StopReason`.
@@ -24,3 +25,7 @@ class ContextOverflowError(StarlingRuntimeError):
 
 class DecodeError(StarlingRuntimeError):
     """The model could not compute a step."""
+
+
+class GrammarError(StarlingRuntimeError):
+    """The parser of a language is not installed."""

@@ -42,7 +42,7 @@ _P0 = np.float32(7.07108560e-01)
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
-def _compiled(function: _F) -> _F:
+def compiled(function: _F) -> _F:
     """Compile; keep the machine code on disk where some cache folder can be written.
 
     Of fast math only what keeps infinities and not-a-numbers: -inf is a banned token, and a
@@ -56,7 +56,7 @@ def _compiled(function: _F) -> _F:
     return cast(_F, compiled)
 
 
-@_compiled
+@compiled
 def block_maxima(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32]) -> bool:
     """Fill `maxima_B`; False if any logit is not a number.
 
@@ -82,7 +82,7 @@ def block_maxima(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32]) -
     return bool(largest_magnitude <= _INFINITY_BITS)
 
 
-@_compiled
+@compiled
 def block_sums(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
@@ -119,7 +119,7 @@ def block_sums(
     return total
 
 
-@_compiled
+@compiled
 def first_of_largest(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32]) -> int:
     """Index of the largest logit, the first of equals."""
     block = 0
@@ -132,7 +132,7 @@ def first_of_largest(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32
     return i
 
 
-@_compiled
+@compiled
 def at_least(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
@@ -151,7 +151,7 @@ def at_least(
     return n
 
 
-@_compiled
+@compiled
 def draw_from_blocks(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
@@ -183,7 +183,7 @@ def draw_from_blocks(
     return last
 
 
-@_compiled
+@compiled
 def draw_falling(
     logits_K: NDArray[np.float32],
     scale: float,
@@ -213,7 +213,7 @@ def draw_falling(
     return n_kept - 1
 
 
-@_compiled
+@compiled
 def pick_greedy(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
@@ -227,7 +227,7 @@ def pick_greedy(
     return index, min(0.0, -np.log(total))
 
 
-@_compiled
+@compiled
 def pick_random(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
@@ -285,7 +285,7 @@ def pick_random(
     return index, min(0.0, np.float64(logits_V[index]) - top - log_total)
 
 
-@_compiled
+@compiled
 def gather(
     logits_V: NDArray[np.float32], ids_K: NDArray[np.int64], out_K: NDArray[np.float32]
 ) -> None:

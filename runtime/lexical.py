@@ -6,6 +6,7 @@ less.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,17 +34,21 @@ class Signs:
     """Of strings on one line."""
     long_quotes: tuple[tuple[str, str], ...] = ()
     """Beginning and end of strings that may span lines."""
+    has_characters: bool = False
+    """Whether single quotes hold one character; a lone one marks a lifetime or digits."""
     is_prose: bool = False
-    """Whether brackets and quotes are punctuation and not syntax."""
+    """Whether brackets need no partner, and ends of lines have blanks that mean something."""
     ends_with_words: bool = False
     """Whether blocks end with a word (`end`) instead of a bracket."""
 
 
+ENDS_BLOCK = re.compile(r"(?:end|fi|done|esac)\b[\s)\]},;]*|[)\]}][\s)\]},;]*")
+"""A line, without its indentation, that only ends what was begun above."""
+
 _SLASHES = (("/*", "*/"),)
 PYTHON = Signs(line_comments=("#",), long_quotes=(('"""', '"""'), ("'''", "'''")))
 SCRIPT = Signs(line_comments=("//",), block_comments=_SLASHES, long_quotes=(("`", "`"),))
-# In Rust and C a quote may be a lifetime or a digit's mark: single quotes hold one character.
-C = Signs(line_comments=("//",), block_comments=_SLASHES, quotes='"')
+C = Signs(line_comments=("//",), block_comments=_SLASHES, quotes='"', has_characters=True)
 GO = Signs(line_comments=("//",), block_comments=_SLASHES, long_quotes=(("`", "`"),))
 JAVA = Signs(line_comments=("//",), block_comments=_SLASHES, long_quotes=(('"""', '"""'),))
 LUA = Signs(
@@ -79,21 +84,19 @@ def signs_of(path: str) -> Signs:
     return _SIGNS_OF_SUFFIX.get(path.rpartition(".")[2].lower(), ANY)
 
 
-def brackets(text: str, signs: Signs, *, start: int = 0) -> Iterator[tuple[int, str]]:
-    """(offset, bracket) of those from `start` on that stand outside strings and comments."""
+def brackets(text: str, signs: Signs) -> Iterator[tuple[int, str]]:
+    """(offset, bracket) of those that stand outside strings and comments."""
     for match in _pattern(signs, is_whole=True).finditer(text):
-        if match.lastgroup == "bracket" and match.start() >= start:
+        if match.lastgroup == "bracket":
             yield match.start(), match[0]
 
 
 def scope_at_end(text: str, signs: Signs) -> Scope:
     """What a cursor after `text` stands in."""
-    last = None
-    for last in _pattern(signs, is_whole=False).finditer(text):
-        pass
-    if last is None or last.end() < len(text) or not last.lastgroup:
+    last = deque(_pattern(signs, is_whole=False).finditer(text), maxlen=1)
+    if not last or last[0].end() < len(text):
         return Scope.CODE
-    return _OPEN_SCOPES.get(last.lastgroup, Scope.CODE)
+    return _OPEN_SCOPES.get(last[0].lastgroup or "", Scope.CODE)
 
 
 _OPEN_SCOPES = {
@@ -112,11 +115,14 @@ def _pattern(signs: Signs, *, is_whole: bool) -> re.Pattern[str]:
     (`is_whole` False) and the line may close it there.
     """
     parts = []
-    for group, pairs in (("block_comment", signs.block_comments), ("long_string", signs.long_quotes)):
-        for kind, end in (("", True), ("open_", False)):
+    for group, pairs in (
+        ("block_comment", signs.block_comments),
+        ("long_string", signs.long_quotes),
+    ):
+        for kind, is_closed in (("", True), ("open_", False)):
             bodies = [
-                f"{re.escape(begin)}(?:{_escaped(group)}(?!{re.escape(close)}).)*"
-                + (re.escape(close) if end else r"\Z")
+                f"{re.escape(begin)}(?:{_until(close, has_escapes=group == 'long_string')})*"
+                + (re.escape(close) if is_closed else r"\\?\Z")
                 for begin, close in pairs
             ]
             if bodies:
@@ -127,15 +133,15 @@ def _pattern(signs: Signs, *, is_whole: bool) -> re.Pattern[str]:
     if signs.quotes:
         whole = [rf"{quote}(?:\\.|[^\\\n{quote}])*{quote}" for quote in signs.quotes]
         begun = [rf"{quote}(?:\\.|[^\\\n{quote}])*\\?\Z" for quote in signs.quotes]
-        if signs == C:
+        if signs.has_characters:
             whole.append(r"'(?:\\[^\n']{1,8}|[^\\\n'])'")
         parts.append(f"(?P<string>{'|'.join(whole)})")
         if not is_whole:
             parts.append(f"(?P<open_string>{'|'.join(begun)})")
-    if not signs.is_prose:
-        parts.append(r"(?P<bracket>[()\[\]{}])")
-    return re.compile("|".join(parts) or r"(?!)", re.DOTALL)
+    parts.append(r"(?P<bracket>[()\[\]{}])")
+    return re.compile("|".join(parts), re.DOTALL)
 
 
-def _escaped(group: str) -> str:
-    return r"\\.|" if group == "long_string" else ""
+def _until(close: str, *, has_escapes: bool) -> str:
+    """A character that does not begin `close`. No text matches in two ways, as that takes ages."""
+    return rf"\\.|(?!{re.escape(close)})[^\\]" if has_escapes else f"(?!{re.escape(close)})."

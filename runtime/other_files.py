@@ -1,14 +1,16 @@
-"""What a prompt shows of other files: how many of them, and how much of each.
+"""What a prompt shows of other files: how many of them, and how much of each and of all.
 
-The one home of both numbers, for serving and for evaluation; imports nothing.
+The one home of these numbers, for serving, training and evaluation; imports nothing.
 """
 
 from collections.abc import Sequence
 
-# Two heads of files are about 400 tokens: read by the model once (about 0.2 s on two cores), then
-# kept in its cache, because heads hardly change while one types elsewhere.
+# They are read by the model once, then kept in its cache, because they stay while one types.
 MAX_OTHER_FILES = 2
 MAX_OTHER_FILE_CHARS = 600
+# Of a prompt's tokens, where other files are shown; the rest is the file itself, which tells more.
+# Measured with the default bundle, whose context is 1,024 tokens (docs/context.md).
+OTHER_FILES_SHARE = 0.25
 
 
 def n_head_lines(lines: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from runtime import fim
 from runtime.backend import Tokens
 from runtime.fim import FimTokens, Order
 from runtime.healing import TokenTable
+from runtime.other_files import OTHER_FILES_SHARE
 from runtime.stopping import Mode
 
 
@@ -51,9 +52,10 @@ class Prompt:
 
 # A long prompt is slow on a CPU, and adds little beyond this; snippets come on top.
 MAX_FILE_TOKENS = 1024
-# Of the budget: what follows the cursor, and (when there are any) other files.
+# Of the file's tokens: what follows the cursor.
 _SUFFIX_SHARE = 0.25
-_SNIPPETS_SHARE = 0.35
+# Into less room no snippet is squeezed: a line or two tell nothing.
+_MIN_SNIPPET_TOKENS = 24
 # No more text than this many characters per token of budget is ever tokenized.
 _MAX_CHARS_PER_TOKEN = 6
 _MAX_CACHED_PIECES = 8192
@@ -107,8 +109,8 @@ class PromptBuilder:
         available = budget_tokens - n_sentinels - len(head_ids)
         file_tokens = min(available, MAX_FILE_TOKENS)
         if request.snippets and self._tokens.file_sep_id is not None:
-            file_tokens = min(file_tokens, int(available * (1.0 - _SNIPPETS_SHARE)))
-        suffix_ids = self._suffix_ids(request.suffix, max(1, int(file_tokens * _SUFFIX_SHARE)))
+            file_tokens = min(file_tokens, int(available * (1.0 - OTHER_FILES_SHARE)))
+        suffix_ids = self._head_ids(request.suffix, max(1, int(file_tokens * _SUFFIX_SHARE)))
         prefix_ids = self._prefix_ids(request.prefix, max(1, file_tokens - len(suffix_ids)))
         snippet_ids = self._snippet_ids(request, available - len(suffix_ids) - len(prefix_ids))
         n_keep, pending = len(prefix_ids), b""
@@ -158,11 +160,11 @@ class PromptBuilder:
                 return ids
             stretch += 1
 
-    def _suffix_ids(self, suffix: str, budget: int) -> list[int]:
-        """The head of the suffix up to the last line end that fits."""
+    def _head_ids(self, whole: str, budget: int) -> list[int]:
+        """The head of a suffix or snippet up to the last line end that fits."""
         n_chars = budget * _MAX_CHARS_PER_TOKEN
-        text = suffix[:n_chars]
-        if len(suffix) > n_chars:
+        text = whole[:n_chars]
+        if len(whole) > n_chars:
             text = text[: text.rfind("\n") + 1] or text
         while True:
             ids = self.tokenize(text)
@@ -176,18 +178,16 @@ class PromptBuilder:
             text = text[: line_end + 1]
 
     def _snippet_ids(self, request: FimRequest, budget: int) -> list[int]:
-        """Whole snippets, in their order, as long as they fit; the rest is left out."""
+        """Snippets in their order, the one that does not fit cut at a line end; none after it."""
         ids: list[int] = []
         if self._tokens.file_sep_id is None:
             return ids
         for snippet in request.snippets:
             head = self._file_head(snippet.path)
             room = budget - len(ids) - len(head)
-            text = snippet.text[: max(0, room) * _MAX_CHARS_PER_TOKEN]
-            body = self.tokenize(text) if room > 0 else []
-            if room <= 0 or len(text) < len(snippet.text) or len(body) > room:
+            if room < _MIN_SNIPPET_TOKENS:
                 break
-            ids += [*head, *body]
+            ids += [*head, *self._head_ids(snippet.text, room)]
         return ids
 
     def _file_head(self, path: str) -> list[int]:

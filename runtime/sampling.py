@@ -31,6 +31,8 @@ class SamplingConfig:
     """Keep the most likely tokens that make up this share; 1 keeps all."""
     min_p: float = 0.0
     """Keep tokens at least this likely relative to the best; 0 keeps all."""
+    uses_memory: bool = True
+    """Whether tokens that followed the same text in the prompt get likelier (see `memory`)."""
     seed: int = 0
     max_tokens: int | None = None
     """None: by mode (see stopping.MAX_TOKENS)."""

@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from runtime.indentation import n_columns
+from runtime.lexical import ENDS_BLOCK
+
 
 class Mode(StrEnum):
     """How much to write."""
@@ -41,10 +44,10 @@ class StopReason(StrEnum):
 
 MAX_TOKENS: dict[Mode, int] = {Mode.LINE: 32, Mode.BLOCK: 128, Mode.SPAN: 128}
 
-_TAB_COLUMNS = 8
 # A line end, then two lines of blanks.
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n){2}")
 _CLOSERS = ")]}"
+_END_WORDS = ("end", "fi", "done", "esac")
 # How often a run of tokens of this length must stand in a row to count as repetition. Short runs
 # need more: `0, 0, 0` is a row of a table, and `----` is a line of a comment.
 _MAX_PERIOD_TOKENS = 16
@@ -54,7 +57,19 @@ _MAX_PERIOD_TOKENS = 16
 class _Line:
     start: int
     indent_columns: int
-    first_char: str
+    text: str
+    """Without its indentation; of the last line what there is of it so far."""
+    is_whole: bool
+
+    @property
+    def ends_block(self) -> bool | None:
+        """Whether it only ends what was begun above; None: not to be told yet."""
+        if self.text[0] in _CLOSERS:
+            return True
+        if ENDS_BLOCK.fullmatch(self.text):
+            return True if self.is_whole else None
+        is_begun = any(word.startswith(self.text) for word in _END_WORDS)
+        return None if is_begun and not self.is_whole else False
 
 
 class Stopper:
@@ -69,7 +84,7 @@ class Stopper:
         self._token_ids: list[int] = []
         self._ends_chars: list[int] = []
         current_line = prefix[prefix.rfind("\n") + 1 :]
-        self._header_columns = _columns(_leading_blanks(current_line))
+        self._header_columns = n_columns(current_line)
         self._is_after_text = bool(current_line.strip())
         self._typed_blanks = "" if self._is_after_text else current_line
 
@@ -128,16 +143,18 @@ class Stopper:
             if line.indent_columns >= floor_columns:
                 # A unit at the left margin ends where its indented body does.
                 if is_inside_body and floor_columns == 0 == line.indent_columns:
-                    if line.first_char in _CLOSERS:
+                    if line.ends_block is None:
+                        return None
+                    if line.ends_block:
                         continue
                     return self._cut(line.start, StopReason.DEDENT)
                 is_inside_body = is_inside_body or line.indent_columns > floor_columns
                 continue
-            if self._is_after_text and line.first_char in _CLOSERS:
-                if line.indent_columns == self._header_columns:
+            if self._is_after_text and line.indent_columns == self._header_columns:
+                if line.ends_block is None or (line.ends_block and not line.is_whole):
+                    return None
+                if line.ends_block:
                     end = self.text.find("\n", line.start)
-                    if end < 0:
-                        return None
                     return self._cut(end, StopReason.DEDENT)
             return self._cut(line.start, StopReason.DEDENT)
         return None
@@ -155,7 +172,12 @@ class Stopper:
             if stripped and not is_own_rest:
                 blanks = lead + line[: len(line) - len(stripped)]
                 lines.append(
-                    _Line(start=start, indent_columns=_columns(blanks), first_char=stripped[0])
+                    _Line(
+                        start=start,
+                        indent_columns=n_columns(f"{blanks}x"),
+                        text=stripped.rstrip(),
+                        is_whole=end >= 0,
+                    )
                 )
             if end < 0:
                 return lines
@@ -179,11 +201,3 @@ class Stopper:
 
 def _times_needed(period: int) -> int:
     return max(3, -(-12 // period))
-
-
-def _leading_blanks(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
-def _columns(blanks: str) -> int:
-    return len(blanks.expandtabs(_TAB_COLUMNS))

@@ -83,7 +83,9 @@ if __name__ == "__main__":
 _WORD = re.compile(r"[^\r\n\w]?[^\W\d_]+|\d| ?[^\s\w]+[\r\n]*|_|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
-def write(path: Path, *, seed: int = 1, name: str = "tiny-random") -> ModelSpec:
+def write(
+    path: Path, *, seed: int = 1, name: str = "tiny-random", chat_template: str = ""
+) -> ModelSpec:
     """Write the model to `path`; the same seed gives the same bytes."""
     tokens, merges = vocabulary()
     tensors = _tensors(tokens, np.random.default_rng(seed))
@@ -108,20 +110,13 @@ def write(path: Path, *, seed: int = 1, name: str = "tiny-random") -> ModelSpec:
         recipe="tiny-random",
         code_commit="unknown",
     )
-    writer = gguf.GGUFWriter(path, spec.architecture)
-    _add_metadata(writer, spec, tokens, merges)
-    for tensor_name, tensor in tensors.items():
-        writer.add_tensor(tensor_name, tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_gguf(path, spec, tokens, merges, tensors, chat_template=chat_template)
     return spec
 
 
 def vocabulary() -> tuple[list[str], list[str]]:
     """Token spellings (GPT-2's byte alphabet) and merges, in id order."""
-    alphabet = _byte_alphabet()
+    alphabet = byte_alphabet()
     words = Counter(
         tuple(alphabet[byte] for byte in word.encode()) for word in _WORD.findall(_SAMPLE)
     )
@@ -141,6 +136,35 @@ def vocabulary() -> tuple[list[str], list[str]]:
     return tokens, [f"{first} {second}" for first, second in merges]
 
 
+def write_gguf(
+    path: Path,
+    spec: ModelSpec,
+    tokens: list[str],
+    merges: list[str],
+    tensors: dict[str, np.ndarray],
+    *,
+    chat_template: str = "",
+) -> None:
+    """Any model of our vocabulary's shape."""
+    writer = gguf.GGUFWriter(path, spec.architecture)
+    _add_metadata(writer, spec, tokens, merges)
+    if chat_template:
+        writer.add_chat_template(chat_template)
+    for tensor_name, tensor in tensors.items():
+        writer.add_tensor(tensor_name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's printable character for each byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spare = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+
+
 def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     out: list[str] = []
     i = 0
@@ -154,15 +178,8 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _byte_alphabet() -> list[str]:
-    """GPT-2's printable character for each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
-
-
 def _is_text(token: str) -> bool:
-    byte_of = {letter: byte for byte, letter in enumerate(_byte_alphabet())}
+    byte_of = {letter: byte for byte, letter in enumerate(byte_alphabet())}
     try:
         bytes(byte_of.get(letter, 0) for letter in token).decode()
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ import math
 import random
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,7 +243,8 @@ def test_mean_logprob_is_the_models(engine: Engine, cold_engine: Engine) -> None
     """Recomputed from cold logits, without healing: each alternative begins where the prompt ends,
     and sees nothing of the others."""
     request = FimRequest(prefix="x = 1\n", suffix="", path="a.py")
-    completions = engine.complete(request, PATIENT, n=6)
+    alone = replace(PATIENT, uses_memory=False)
+    completions = engine.complete(request, alone, n=6)
     assert len(completions) > 2
     prompt = list(engine._prompt(request, 128).token_ids)
     for completion in completions:

@@ -119,6 +119,7 @@ def test_the_window_does_not_slide(builder: PromptBuilder, model: Model) -> None
 
 
 def test_windows_begin_and_end_at_line_ends(builder: PromptBuilder, model: Model) -> None:
+    n_prefix_chars = n_suffix_chars = 0
     for cut in range(5000, 6000, 37):
         request = FimRequest(prefix=SOURCE[:cut], suffix=SOURCE[cut:], path="a.py")
         prompt = builder.build(request, budget_tokens=600)
@@ -130,7 +131,10 @@ def test_windows_begin_and_end_at_line_ends(builder: PromptBuilder, model: Model
         assert SOURCE[cut:].startswith(shown_suffix)
         assert SOURCE[: cut - len(shown_prefix)].endswith("\n")
         assert shown_suffix.endswith("\n")
-        assert len(shown_prefix) > len(shown_suffix) > 0
+        assert shown_prefix and shown_suffix
+        n_prefix_chars += len(shown_prefix)
+        n_suffix_chars += len(shown_suffix)
+    assert n_prefix_chars > n_suffix_chars
 
 
 def test_the_same_request_gives_the_same_prompt(model: Model) -> None:
@@ -162,15 +166,28 @@ def test_a_model_without_file_separator_gets_no_head(model: Model) -> None:
     assert text_of(model, ids) == "<fim_prefix><fim_suffix><fim_middle>a\n"
 
 
-def test_snippets_are_whole_or_absent(builder: PromptBuilder, model: Model) -> None:
+def test_snippets_are_whole_lines_as_long_as_there_is_room(
+    builder: PromptBuilder, model: Model
+) -> None:
+    code = "".join(f"value_{i} = compute({i})\n" for i in range(300))
+    large = Snippet(path="large.py", text=code)
     snippets = (
-        Snippet(path="small.py", text="x = 1\n"),
-        Snippet(path="large.py", text=SOURCE),
-        Snippet(path="late.py", text="y = 1\n"),
-    )
-    request = FimRequest(prefix=SOURCE, suffix="", path="a.py", snippets=snippets)
-    text = text_of(model, builder.build(request, budget_tokens=400).token_ids)
-    assert text.startswith("<file_sep>small.py\nx = 1\n<file_sep>a.py\n")
+        Snippet(path="small.py", text="x = 1\n"), large, Snippet(path="late.py", text="y\n")
+    )  # fmt: skip
+    request = FimRequest(prefix=code, suffix="", path="a.py", snippets=snippets)
+    for budget_tokens in (350, 400, 477, 600):
+        prompt = builder.build(request, budget_tokens=budget_tokens)
+        shown = text_of(model, prompt.token_ids).split("<file_sep>")
+        assert shown[:2] == ["", "small.py\nx = 1\n"] and len(shown) == 4
+        head = shown[2].removeprefix("large.py\n")
+        assert code.startswith(head) and head.endswith("\n") and head != code
+        # The file itself keeps its share: as much as it gets where the others are endless.
+        endless = replace(request, snippets=(large,) * 9)
+        text = text_of(model, builder.build(endless, budget_tokens=budget_tokens).token_ids)
+        assert text.endswith(f"<file_sep>{shown[3]}")
+    # A handful of tokens tell nothing.
+    few = builder.build(request, budget_tokens=60)
+    assert text_of(model, few.token_ids).startswith("<file_sep>a.py\n")
 
 
 def test_a_huge_file_costs_no_more(builder: PromptBuilder) -> None:

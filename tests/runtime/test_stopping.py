@@ -45,6 +45,12 @@ CASES = [
     (Mode.BLOCK, "", "x = [\n    1,\n]\ny = 2\n", "x = [\n    1,\n]", StopReason.DEDENT),
     (Mode.BLOCK, "", "a = 1\nb = 2\n\n\nc", "a = 1\nb = 2", StopReason.BLANK_LINES),
     (Mode.BLOCK, "", "a = 1\nb = 2\n", "a = 1\nb = 2\n", None),
+    (Mode.BLOCK, "function f()", "\n  a()\nend\nb()\n", "\n  a()\nend", StopReason.DEDENT),
+    (Mode.BLOCK, "  each(t, function(x)", "\n    a()\n  end)\n  b()\n", "\n    a()\n  end)", StopReason.DEDENT),
+    (Mode.BLOCK, "", "function f()\n  a()\nend\n\nlocal b\n", "function f()\n  a()\nend", StopReason.DEDENT),
+    (Mode.BLOCK, "for a in b:", "\n    c()\nending = 1\n", "\n    c()", StopReason.DEDENT),
+    (Mode.BLOCK, "func f() {", "\n\tif a {\n\t\tb()\n\t}\n}\nc", "\n\tif a {\n\t\tb()\n\t}\n}", StopReason.DEDENT),
+    (Mode.BLOCK, "a:", "\n  b: 1\n  c: 2\nd:\n", "\n  b: 1\n  c: 2", StopReason.DEDENT),
     (Mode.SPAN, "  x = ", "1\ny\n\n\n\nz\n", "1\ny\n\n\n\nz\n", None),
 ]  # fmt: skip
 

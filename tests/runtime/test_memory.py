@@ -1,0 +1,103 @@
+"""Guards the memory: what stands in the prompt gets likelier by exactly its share, nothing else.
+
+If it breaks, suggestions copy where they should not, or probabilities no longer are probabilities,
+and with them the threshold below which nothing is shown.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runtime.engine import Engine, FimRequest, SamplingConfig
+from runtime.memory import MAX_MATCH_TOKENS, SHARES, Memory
+
+N_VOCAB = 517  # No multiple of the kernels' blocks.
+SHARP = (0.0, 0.2, 0.5, 0.9)
+
+
+def probabilities(logits_V: NDArray[np.float32]) -> NDArray[np.float64]:
+    weights = np.exp(logits_V.astype(np.float64) - logits_V.max())
+    return weights / weights.sum()
+
+
+def reference(
+    logits_V: NDArray[np.float32], ids: list[int], special: set[int], shares: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """The definition, place by place."""
+    lengths = {}
+    for at in range(1, len(ids)):
+        length = 0
+        while length < min(at, MAX_MATCH_TOKENS) and ids[at - 1 - length] == ids[-1 - length]:
+            length += 1
+        if length and ids[at] not in special:
+            lengths[at] = length
+    longest = max(lengths.values(), default=0)
+    share = shares[min(longest, len(shares) - 1)]
+    votes = np.zeros(N_VOCAB)
+    for at, length in lengths.items():
+        votes[ids[at]] += math.e**length
+    if share == 0.0 or not votes.any():
+        return probabilities(logits_V)
+    return (1 - share) * probabilities(logits_V) + share * votes / votes.sum()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("shares", [SHARP, SHARES])
+def test_mixing_is_what_it_is_defined_as(seed: int, shares: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(seed)
+    special = {3, 7}
+    is_special = np.isin(np.arange(N_VOCAB), list(special))
+    memory = Memory(n_context_tokens=400, is_special=is_special, shares=shares)
+    # Few different tokens, so that long matches happen; runs of one token too.
+    ids = rng.integers(0, 2 + seed, rng.integers(1, 300)).tolist() + [5] * (seed % 3) * 20
+    memory.begin(tuple(ids))
+    for _ in range(4):
+        logits_V = rng.normal(0, 4, N_VOCAB).astype(np.float32)
+        expected = reference(logits_V, ids, special, shares)
+        memory.mix(logits_V)
+        np.testing.assert_allclose(probabilities(logits_V), expected, rtol=2e-3, atol=1e-7)
+        token_id = int(rng.integers(0, 2 + seed))
+        memory.append(token_id)
+        ids.append(token_id)
+
+
+def test_nothing_to_say_changes_nothing() -> None:
+    is_special = np.zeros(N_VOCAB, np.bool_)
+    logits_V = np.random.default_rng(1).normal(size=N_VOCAB).astype(np.float32)
+    for ids, shares in (((), SHARES), ((1,), SHARES), ((1, 2, 3), SHARES), ((1, 2, 1), ())):
+        memory = Memory(n_context_tokens=8, is_special=is_special, shares=shares)
+        memory.begin(ids)
+        mixed_V = logits_V.copy()
+        assert memory.mix(mixed_V) == 0 and np.array_equal(mixed_V, logits_V)
+
+
+def test_not_a_number_is_left_to_the_sampler() -> None:
+    memory = Memory(n_context_tokens=8, is_special=np.zeros(N_VOCAB, np.bool_), shares=SHARES)
+    memory.begin((1, 2, 1, 2, 1))
+    logits_V = np.full(N_VOCAB, np.nan, np.float32)
+    memory.mix(logits_V)
+    assert np.isnan(logits_V).all()
+
+
+def test_a_full_context_forgets_to_append_and_goes_on() -> None:
+    memory = Memory(n_context_tokens=4, is_special=np.zeros(N_VOCAB, np.bool_), shares=SHARES)
+    memory.begin((1, 2, 1, 2))
+    memory.append(1)
+    assert memory.mix(np.zeros(N_VOCAB, np.float32)) == 2
+
+
+def test_a_name_of_the_file_becomes_likelier(tiny_gguf: Path) -> None:
+    """Through the engine: the same question with and without, over a random model."""
+    line = "quartz_ledger = open_ledger(quartz_path)\n"
+    request = FimRequest(prefix=f"{line}x = 1\n{line}y = 2\nquartz_led", suffix="", path="a.py")
+    patient = SamplingConfig(deadline_ms=math.inf, max_tokens=12)
+    with Engine.load(tiny_gguf) as engine:
+        (with_memory,) = engine.complete(request, patient)
+        (without,) = engine.complete(
+            request, SamplingConfig(deadline_ms=math.inf, max_tokens=12, uses_memory=False)
+        )
+    assert not without.text.startswith("ger = open"), "the random model knows nothing"
+    assert with_memory.text.startswith("ger = open")
