@@ -21,11 +21,11 @@ import torch
 from click.testing import CliRunner
 
 from attribution.build import build_index
-from attribution.indexes import INDEXES_FOLDER, joint_corpus_id, read_manifests
+from attribution.index import Index
+from attribution.indexes import INDEXES_FOLDER, joint_corpus_id, open_all, read_manifests
 from attribution.manifest import ManifestRow, corpus_id_of
 from attribution.match import Verdict, find
 from lsp_server.doctor import examine
-from lsp_server.service import open_indexes
 from quantize.bundle_writer import Budget, write_bundle
 from quantize.checkpoint import open_checkpoint
 from quantize.llama_quantize import QuantType
@@ -202,10 +202,18 @@ def test_own_code_is_learned_and_the_bundle_is_whole(world: Path, adapted: Any) 
     assert "the base's licences" in notices and "Copyright 2024 the shop" in notices
 
 
+def opened_of(bundle: Path) -> tuple[tuple[Index, ...], tuple[str, ...]]:
+    """The indexes that the server asks, and why others are not among them."""
+    found = open_bundle(bundle)
+    assert found.spec is not None
+    opened = open_all(found.directory, found.spec.corpus_id)
+    return opened.indexes, opened.problems
+
+
 def test_the_indexes_cover_the_base_s_code_and_the_user_s(world: Path, adapted: Any) -> None:
     out, _, _ = adapted
-    indexes, reason = open_indexes(open_bundle(out))
-    assert reason == "" and [index.n_files for index in indexes] == [30, N_OWN_FILES - N_HELD_OUT]
+    indexes, problems = opened_of(out)
+    assert problems == () and [index.n_files for index in indexes] == [30, N_OWN_FILES - N_HELD_OUT]
     (checked,) = [check for check in examine(out) if check.name == "attribution index"]
     assert checked.ok and f"{30 + N_OWN_FILES - N_HELD_OUT} files" in checked.found
     rows = read_manifests(out, expected_corpus_id=None)
@@ -224,8 +232,8 @@ def test_without_one_of_its_indexes_the_bundle_says_unknown(adapted: Any, tmp_pa
     for missing in (INDEXES_FOLDER, "bloom.bin"):
         part = shutil.copytree(out, tmp_path / missing)
         shutil.rmtree(part / missing) if missing == INDEXES_FOLDER else (part / missing).unlink()
-        indexes, reason = open_indexes(open_bundle(part))
-        assert indexes == () and reason
+        indexes, problems = opened_of(part)
+        assert indexes == () and problems
 
 
 def test_an_adapted_bundle_can_be_adapted_again(world: Path, adapted: Any, tmp_path: Path) -> None:
@@ -238,8 +246,8 @@ def test_an_adapted_bundle_can_be_adapted_again(world: Path, adapted: Any, tmp_p
     rows, said = run(asked)
     spec = open_bundle(again).spec
     assert spec is not None and spec.name == "tiny-random-adapted"
-    indexes, reason = open_indexes(open_bundle(again))
-    assert reason == "" and len(indexes) == 3
+    indexes, problems = opened_of(again)
+    assert problems == () and len(indexes) == 3
     assert {path.name for path in (again / INDEXES_FOLDER).iterdir()} == {"own-1", "own-2"}
     assert spec.corpus_id == joint_corpus_id(index.corpus_id for index in indexes)
     for name in ("base3", "own3", "tool3"):
@@ -420,7 +428,7 @@ def test_a_base_whose_training_is_unknown_gives_a_bundle_that_says_so(
     spec, base = open_bundle(out).spec, open_bundle(world / "base").spec
     assert spec is not None and base is not None and spec.name == "mine"
     assert spec.corpus_id != base.corpus_id and not (out / INDEXES_FOLDER).exists()
-    assert open_indexes(open_bundle(out))[0] == ()
+    assert opened_of(out)[0] == ()
 
 
 def test_rows_behind_the_last_token_are_left_out_before_the_base_is_measured(

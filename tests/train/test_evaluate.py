@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import starling
+from runtime import trim
 from runtime.engine import Engine, FimRequest
 from runtime.errors import BundleError
 from runtime.fim import Order
@@ -358,6 +359,11 @@ def test_fim_compares_models_prompts_and_copying_in_one_table(
     shown = capsys.readouterr().out
     assert markdown.read_text() == shown
     assert "| syntax block | other | PSM | heads | 2 |" in shown
+    assert [row["n_tasks"] for row in report["filtered"]] == [4] * len(expected)
+    copied = report["filtered"][-1]
+    assert copied["completer"] == "copy from context, with other files"
+    assert set(copied["reasons"]) <= {str(reason) for reason in trim.Reason}
+    assert "Cut or refused by the filters, of 4 completions of other, PSM: " in shown
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 

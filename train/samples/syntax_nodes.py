@@ -10,7 +10,6 @@ inside and around them are found. It knows nothing of samples, shares or tokens,
 tree-sitter only when it is used.
 """
 
-import importlib
 import importlib.metadata
 import re
 from dataclasses import dataclass
@@ -20,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from runtime.errors import GrammarError
+from runtime.grammars import GRAMMARS, PARSER_PACKAGE, load_grammar
 from train.corpus.languages import language_of
 from train.errors import TrainError
-from train.samples.syntax_queries import GRAMMARS
+from train.samples.syntax_queries import QUERIES
 
 
 class NodeKind(StrEnum):
@@ -86,14 +87,16 @@ def grammar_of(path: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of the parsers: another one may find other spans, so that a run is not the same."""
-    packages = {_PARSER_PACKAGE, *(package for package, _, _ in GRAMMARS.values())}
+    packages = {PARSER_PACKAGE, *(grammar.package for grammar in GRAMMARS.values())}
     try:
         return {package: importlib.metadata.version(package) for package in sorted(packages)}
     except importlib.metadata.PackageNotFoundError as error:
-        raise _missing(str(error.name)) from error
+        raise TrainError(
+            f"cuts at syntax nodes need {error.name}, which is not installed: run "
+            "`pip install starling` again"
+        ) from error
 
 
-_PARSER_PACKAGE = "tree-sitter"
 _COMMENT_OPENING = re.compile(r"(?:/\*[*!]*|//[/!]*|#+)[ \t]*")
 _NEXT_LINE = re.compile(r"[ \t]*\r?\n?[ \t]*")
 _LONG_QUOTES = re.compile(rb"\"\"\"|'''")
@@ -124,16 +127,12 @@ class _Grammar:
 
 @cache
 def _grammar(name: str) -> _Grammar:
-    package, function, query = GRAMMARS[name]
     try:
-        tree_sitter = importlib.import_module("tree_sitter")
-        module = importlib.import_module(package.replace("-", "_"))
-    except ImportError as error:
-        raise _missing(package) from error
-    language = tree_sitter.Language(getattr(module, function)())
-    return _Grammar(
-        tree_sitter=tree_sitter, language=language, query=tree_sitter.Query(language, query)
-    )
+        tree_sitter, language = load_grammar(name)
+    except GrammarError as error:
+        raise TrainError(str(error)) from error
+    query = tree_sitter.Query(language, QUERIES[name])
+    return _Grammar(tree_sitter=tree_sitter, language=language, query=query)
 
 
 def _read(grammar: _Grammar, data: bytes, *, is_python: bool) -> tuple[int, dict[str, list[Any]]]:
@@ -187,13 +186,6 @@ def _parts_outside_comments(data: bytes) -> list[Range]:
     if last_open >= start and data.find(b"*/", last_open) < 0:
         end = last_open
     return [(start, end)]
-
-
-def _missing(package: str) -> TrainError:
-    return TrainError(
-        f"cuts at syntax nodes need {package}, which is not installed: run "
-        "`pip install 'starling[train]'`"
-    )
 
 
 class _Finder:

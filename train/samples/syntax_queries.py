@@ -1,4 +1,4 @@
-"""Which tree-sitter grammars read which languages, and which of their nodes are worth cutting.
+"""Which nodes of the tree-sitter grammars are worth cutting.
 
 The captures of a query are the kinds of `train.samples.syntax_nodes.NodeKind`, and `documented` for
 what a comment right above it describes, and `error`. Only tables; they import nothing.
@@ -131,15 +131,15 @@ _JAVA = """
 (annotation_type_declaration) @documented
 """
 
-GRAMMARS: dict[str, tuple[str, str, str]] = {
-    "C": ("tree-sitter-c", "language", _C),
-    "C++": ("tree-sitter-cpp", "language", _CPP),
-    "Go": ("tree-sitter-go", "language", _GO),
-    "Java": ("tree-sitter-java", "language", _JAVA),
-    "JavaScript": ("tree-sitter-javascript", "language", _JAVASCRIPT),
-    "Python": ("tree-sitter-python", "language", _PYTHON),
-    "Rust": ("tree-sitter-rust", "language", _RUST),
-    "TSX": ("tree-sitter-typescript", "language_tsx", _TYPESCRIPT),
-    "TypeScript": ("tree-sitter-typescript", "language_typescript", _TYPESCRIPT),
+QUERIES: dict[str, str] = {
+    "C": _C,
+    "C++": _CPP,
+    "Go": _GO,
+    "Java": _JAVA,
+    "JavaScript": _JAVASCRIPT,
+    "Python": _PYTHON,
+    "Rust": _RUST,
+    "TSX": _TYPESCRIPT,
+    "TypeScript": _TYPESCRIPT,
 }
-"""Package, function that gives the grammar, and query, by our names of languages (and TSX)."""
+"""By the names of `runtime.grammars`."""

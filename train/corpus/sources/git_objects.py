@@ -1,13 +1,11 @@
 """Objects of a git repository that nobody vouches for, read through the git program.
 
 Only `rev-parse`, `for-each-ref`, `rev-list` and `cat-file` are run, none of which makes a checkout,
-runs a hook or applies a filter. The settings that could make git run or fetch something are fixed
-below, whatever the repository's own configuration says. What a tree or a commit means for the
-corpus is the business of `git` and `commits`.
+runs a hook or applies a filter. What a tree or a commit means for the corpus is the business of
+`git` and `commits`.
 """
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from attribution.sources.git_program import git_command, git_environment
 from attribution.swhid import ObjectType, object_swhid
 from train.errors import SourceError
 
@@ -40,26 +39,6 @@ GIT_TIMEOUT_S = 300
 _IDS_PER_REQUEST = 256
 _OBJECT_ID = re.compile("[0-9a-f]{40}")
 _ID_BYTES = 20
-_SETTINGS = (
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
-    "core.commitGraph=false",  # A cache beside the objects, which may contradict them.
-    "core.useReplaceRefs=false",
-    "protocol.allow=never",
-)
-# The caller's own GIT_* variables do not reach git: the environment is only this and PATH.
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_ALLOW_PROTOCOL": "",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_PAGER": "cat",
-    "HOME": os.devnull,
-    "LC_ALL": "C",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +224,8 @@ class ObjectStore:
     def _process(self, mode: str) -> subprocess.Popen[bytes]:
         if mode not in self._processes:
             self._processes[mode] = subprocess.Popen(
-                _command(self._directory, ("cat-file", mode)),
-                env=_environment(),
+                git_command(self._directory, ("cat-file", mode)),
+                env=git_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -291,8 +270,8 @@ def _read_answer(output: IO[bytes], *, with_data: bool) -> _Answer | None:
 def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            _command(directory, arguments),
-            env=_environment(),
+            git_command(directory, arguments),
+            env=git_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_TIMEOUT_S,
@@ -303,14 +282,3 @@ def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]
             f"git {arguments[0]} did not answer within {GIT_TIMEOUT_S} s in {directory}:"
             " clone the repository again"
         ) from error
-
-
-def _command(directory: Path, arguments: Sequence[str]) -> list[str]:
-    # A directory given outright is read whoever owns it; one that git finds itself would be refused
-    # unless it is ours. The refusal guards against settings that run programs: see `_SETTINGS`.
-    settings = [part for setting in _SETTINGS for part in ("-c", setting)]
-    return ["git", "--no-pager", f"--git-dir={directory}", *settings, *arguments]
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT}
