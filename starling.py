@@ -27,6 +27,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "complete": Verb("lsp_server.__main__:complete", "Completions at a point of a file."),
     "serve": Verb("lsp_server.__main__:serve", "The language server, for editors (stdio)."),
+    "explain": Verb("lsp_server.explain.command:explain", "What this code does, in Markdown."),
     "attribute": Verb(
         "attribution.__main__:attribute",
         "Whose code is it? Check files, look up sources.",
@@ -34,6 +35,8 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train.__main__:train", "Corpus, tokenizer and weights of a model."),
     "quantize": Verb("quantize.__main__:quantize", "A checkpoint to a bundle that a laptop runs."),
     "eval": Verb("train.evaluation.commands:evaluate", "How good a model is, in numbers."),
+    "settings": Verb("lsp_server.__main__:settings", "What editors may set, and the defaults."),
+    "playground": Verb("lsp_server.web.command:playground", "Try it in the browser, on loopback."),
     "doctor": Verb("lsp_server.__main__:doctor", "What is installed, what is wrong, what to do."),
 }
 

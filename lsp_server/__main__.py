@@ -1,4 +1,4 @@
-"""The verbs `starling complete`, `starling serve` and `starling doctor`.
+"""The verbs `starling complete`, `starling serve`, `starling settings` and `starling doctor`.
 
 Only what a terminal shows and which options there are; heavy imports happen inside the functions,
 so that asking for help is quick.
@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsp_server.errors import CursorError, SourceFileError
+from lsp_server.command_line import (
+    BUNDLE_HELP,
+    bundle_path_of,
+    path_for_model,
+    project_of,
+    read_source,
+)
+from lsp_server.errors import CursorError
 
 if TYPE_CHECKING:
-    from lsp_server.context import CursorContext
+    from lsp_server.context.cursor import CursorContext, OtherFile
     from lsp_server.suggestion import Suggestion
 
 # Someone who asks by hand waits for a good answer; an editor does not.
 COMPLETE_DEADLINE_MS = 20_000
-# Asked by hand, even a doubtful suggestion is shown, with its confidence beside it.
-COMPLETE_MIN_CONFIDENCE = -100.0
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
-_BUNDLE_HELP = "Folder of a bundle, or a GGUF file of any fill-in-the-middle model."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ class _PlaceType(click.ParamType[Place]):
     help="How many different completions.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
-@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=_BUNDLE_HELP)
+@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=BUNDLE_HELP)
 @click.pass_context
 def complete(
     ctx: click.Context,
@@ -81,8 +85,8 @@ def complete(
 ) -> None:
     """Completions at a point of a file, with their matches and timings.
 
-    The whole file is the context. LINE and COL are counted from 1; without COL the cursor stands
-    at the end of the line.
+    The context is the file and, in a project, what an editor would show of others. LINE and COL are
+    counted from 1; without COL the cursor stands at the end of the line.
     """
     at = context_of(place)
     start = time.perf_counter()
@@ -90,13 +94,12 @@ def complete(
     from lsp_server.settings import Settings
 
     settings = Settings(
-        bundle_path=_bundle_path(ctx, bundle),
+        bundle_path=bundle_path_of(ctx, bundle),
         deadline_ms=COMPLETE_DEADLINE_MS,
-        min_confidence=COMPLETE_MIN_CONFIDENCE,
     )
     service = CompletionService.open(settings)
     load_ms = (time.perf_counter() - start) * 1000
-    suggestions = service.complete(at, threading.Event(), n=n_suggestions)
+    suggestions = service.complete(at, threading.Event(), n=n_suggestions, is_asked_for=True)
     if as_json:
         _print_json(place, at, service.model_name, load_ms, suggestions)
     else:
@@ -105,18 +108,54 @@ def complete(
 
 
 @click.command(epilog="Example: starling serve --bundle ~/models/starcoder2-3b.gguf")
-@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=_BUNDLE_HELP)
+@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=BUNDLE_HELP)
+@click.option(
+    "--ws",
+    "port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Listen for WebSockets on this port of 127.0.0.1 instead; 0: any that is free.",
+)
 @click.pass_context
-def serve(ctx: click.Context, bundle: Path | None) -> None:
-    """The language server over stdin and stdout. Editors start it; it opens no socket."""
+def serve(ctx: click.Context, bundle: Path | None, port: int | None) -> None:
+    """The language server over stdin and stdout. Editors start it; it opens no socket.
+
+    With --ws it prints an address with a token; each connection has a server of its own.
+    """  # fmt: skip
+    if port is not None:
+        from lsp_server.web.command import serve_websocket
+
+        serve_websocket(port=port, bundle=bundle_path_of(ctx, bundle))
+        return
+    from lsp_server.framing import claim_stdout
+    from lsp_server.greeting import greet
+
+    stdout_fd = claim_stdout()
+    greeting = greet(0, stdout_fd)
     from lsp_server.server import StarlingServer
 
-    ctx.exit(StarlingServer(bundle_path=_bundle_path(ctx, bundle)).serve_stdio())
+    server = StarlingServer(bundle_path=bundle_path_of(ctx, bundle))
+    ctx.exit(server.serve_stdio(greeting, stdout_fd))
+
+
+@click.command(epilog="Example: starling settings --schema > starling.schema.json")
+@click.option("--schema", "form", flag_value="schema", help="As a JSON schema, for programs.")
+@click.option("--markdown", "form", flag_value="markdown", help="As a page of documentation.")
+def settings(form: str | None) -> None:
+    """The settings that editors may send, with their defaults."""
+    from lsp_server import settings_files
+
+    if form == "schema":
+        click.echo(json.dumps(settings_files.json_schema(), indent=2))
+    elif form == "markdown":
+        click.echo(settings_files.markdown(), nl=False)
+    else:
+        click.echo(settings_files.plain_text(), nl=False)
 
 
 @click.command(epilog="Example: starling doctor")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
-@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=_BUNDLE_HELP)
+@click.option("--bundle", type=click.Path(path_type=Path), default=None, help=BUNDLE_HELP)
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, bundle: Path | None) -> None:
     """What is installed, what is wrong, and what to do about it. Exit status 1 if anything is."""
@@ -124,7 +163,7 @@ def doctor(ctx: click.Context, as_json: bool, bundle: Path | None) -> None:
 
     from lsp_server.doctor import examine
 
-    checks = examine(_bundle_path(ctx, bundle))
+    checks = examine(bundle_path_of(ctx, bundle))
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
@@ -138,7 +177,7 @@ def doctor(ctx: click.Context, as_json: bool, bundle: Path | None) -> None:
 
 def context_of(place: Place) -> CursorContext:
     """Reads the file and puts the cursor; raises SourceFileError or CursorError."""
-    from lsp_server.context import CursorContext
+    from lsp_server.context.cursor import CursorContext
     from lsp_server.documents import (
         MAX_DOCUMENT_CHARS,
         Document,
@@ -147,7 +186,7 @@ def context_of(place: Place) -> CursorContext:
     )
 
     path = place.path
-    text = _read_source(path, max_bytes=MAX_DOCUMENT_CHARS)
+    text = read_source(path, max_bytes=MAX_DOCUMENT_CHARS)
     document = Document.from_text(
         uri=str(path),
         language_id="",
@@ -170,47 +209,32 @@ def context_of(place: Place) -> CursorContext:
     cut = document.cut(Point(place.line - 1, n_before))
     return CursorContext(
         uri=str(path),
-        path=_path_for_model(path),
+        path=path_for_model(path),
         language_id="",
         prefix=cut.prefix,
         suffix=cut.suffix,
+        other_files=_other_files(path, text, place.line),
     )
 
 
-def _read_source(path: Path, *, max_bytes: int) -> str:
-    try:
-        size_bytes = path.stat().st_size
-        if path.is_dir():
-            raise SourceFileError(f"{path} is a folder: name a file in it")
-        if size_bytes > max_bytes:
-            raise SourceFileError(
-                f"{path} has {size_bytes / 1e6:.0f} MB and Starling completes files of up to "
-                f"{max_bytes / 1e6:.0f} MB: split it, or write in another file"
-            )
-        # Line ends stay as they are; a byte-order mark is no column.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise SourceFileError(
-            f"{path} is not UTF-8 (byte {error.start + 1}): convert it, for example with iconv"
-        ) from error
-    except FileNotFoundError as error:
-        raise SourceFileError(f"there is no file {path}: check the path") from error
+def _other_files(path: Path, text: str, line: int) -> tuple[OtherFile, ...]:
+    """As an editor with only this file open shows them, its project being the workspace."""
+    root = project_of(path)
+    if root is None:
+        return ()
+    from lsp_server.context.choosing import Chooser
+    from lsp_server.context.cursor import Request
 
-
-def _path_for_model(path: Path) -> str:
-    """Below the working directory as written from there; elsewhere the bare name."""
-    full = path.resolve()
-    root = Path.cwd()
-    return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
-
-
-def _bundle_path(ctx: click.Context, option: Path | None) -> Path | None:
-    """The option, else what the front door knows; None is the default bundle."""
-    if option is not None:
-        return option
-    found = ctx.obj["bundle_directory"] if ctx.obj is not None else None
-    return Path(found) if found is not None else None
+    request = Request(
+        uri=path.resolve().as_uri(),
+        text=text,
+        line=line - 1,
+        root_uris=(root.as_uri(),),
+        open_files=(),
+        closed_uris=(),
+        before=(),
+    )
+    return Chooser().choose(request)
 
 
 def _print_json(
@@ -226,6 +250,7 @@ def _print_json(
         "file": str(place.path),
         "line": place.line,
         "column": len(at.prefix) - (at.prefix.rfind("\n") + 1) + 1,
+        "other_files": [file.path for file in at.other_files],
         "model": model_name,
         "load_ms": round(load_ms, 1),
         "suggestions": [suggestion_to_json(suggestion) for suggestion in suggestions],

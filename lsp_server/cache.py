@@ -1,7 +1,8 @@
-"""Remembers shown suggestions, so that typing the head of one costs no tokens.
+"""Remembers what was suggested, so that typing the head of a suggestion costs no tokens.
 
 Most keys after a good suggestion spell it. The rest of that text is then still the answer, as long
-as nothing after the cursor changed. Pure text: it knows no document, model or time.
+as nothing after the cursor changed. "Nothing to suggest" is remembered too, for the very same
+place. Pure text: it knows no document, model or time.
 """
 
 from collections import OrderedDict
@@ -18,9 +19,10 @@ MAX_TOTAL_CHARS = 16_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedThrough:
-    """What is left of a remembered suggestion after the user typed its head."""
+    """What is left of remembered suggestions after the user typed the head of them."""
 
-    suggestion: Suggestion
+    suggestions: tuple[Suggestion, ...]
+    """Whole, as remembered, best first; only those that begin with what was typed."""
     n_typed_chars: int
 
 
@@ -29,7 +31,9 @@ class _Entry:
     uri: str
     prefix: str
     suffix: str
-    suggestion: Suggestion
+    suggestions: tuple[Suggestion, ...]
+    n_asked: int
+    is_unfinished: bool
 
     @property
     def n_chars(self) -> int:
@@ -48,9 +52,22 @@ class SuggestionCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, uri: str, prefix: str, suffix: str, suggestion: Suggestion) -> None:
-        """`suggestion` was given for the cursor between `prefix` and `suffix`."""
-        entry = _Entry(uri, prefix, suffix, suggestion)
+    def remember(
+        self,
+        uri: str,
+        prefix: str,
+        suffix: str,
+        suggestions: tuple[Suggestion, ...],
+        *,
+        n_asked: int = 1,
+        is_unfinished: bool = False,
+    ) -> None:
+        """`suggestions` are all that came when `n_asked` were wanted between the two texts.
+
+        Those that are unfinished are for who types their head; who asks again at the same place
+        deserves a new answer, which the model has read most of the prompt for.
+        """
+        entry = _Entry(uri, prefix, suffix, suggestions, n_asked, is_unfinished)
         self._entries[self._next_id] = entry
         self._next_id += 1
         self._n_chars += entry.n_chars
@@ -60,19 +77,32 @@ class SuggestionCache:
             _, oldest = self._entries.popitem(last=False)
             self._n_chars -= oldest.n_chars
 
-    def typed_through(self, uri: str, prefix: str, suffix: str) -> TypedThrough | None:
-        """The latest suggestion that the text before the cursor has begun to spell."""
+    def typed_through(
+        self, uri: str, prefix: str, suffix: str, *, n_asked: int = 1
+    ) -> TypedThrough | None:
+        """The latest suggestions that the text before the cursor has begun to spell.
+
+        Only what came when at least `n_asked` were wanted; None is a miss.
+        """
         for entry_id, entry in reversed(self._entries.items()):
             n_typed_chars = len(prefix) - len(entry.prefix)
             if (
-                0 <= n_typed_chars < len(entry.suggestion.text)
-                and entry.uri == uri
-                and entry.suffix == suffix
-                and prefix.endswith(entry.suggestion.text[:n_typed_chars])
-                and prefix.startswith(entry.prefix)
+                n_typed_chars < 0
+                or entry.n_asked < n_asked
+                or entry.uri != uri
+                or entry.suffix != suffix
+                or not prefix.startswith(entry.prefix)
             ):
+                continue
+            typed = prefix[len(entry.prefix) :]
+            fitting = tuple(
+                suggestion
+                for suggestion in entry.suggestions
+                if len(suggestion.text) > n_typed_chars and suggestion.text.startswith(typed)
+            )
+            if fitting if typed else not entry.is_unfinished:
                 self._entries.move_to_end(entry_id)
-                return TypedThrough(suggestion=entry.suggestion, n_typed_chars=n_typed_chars)
+                return TypedThrough(suggestions=fitting, n_typed_chars=n_typed_chars)
         return None
 
     def clear(self) -> None:

@@ -1,24 +1,31 @@
 """What `starling doctor` examines: each check names what was found and, if it is wrong, the cure.
 
-It changes nothing. Every check runs, whatever the others found.
+It changes nothing but the kernel cache. Every check runs, whatever the others found.
 """
 
 import importlib
 import importlib.util
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from lsp_server.findings import Check
+from lsp_server.framing import frame
+from lsp_server.surroundings import examine_surroundings
 from runtime.bundle import Bundle, default_bundle_directory, open_bundle
 from runtime.errors import StarlingRuntimeError
 
 MIN_PYTHON = (3, 11)
+SERVER_TIMEOUT_S = 20.0
 COMPILERS = ("c++", "g++", "clang++", "cl")
 # Distribution and the module that it brings; importing shows whether it works on this machine.
 PACKAGES: dict[str, str] = {
@@ -28,25 +35,17 @@ PACKAGES: dict[str, str] = {
     "numpy": "numpy",
     "numba": "numba",
     "llama-cpp-python": "llama_cpp",
+    "pathspec": "pathspec",
     "zstandard": "zstandard",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One finding."""
-
-    name: str
-    ok: bool
-    found: str
-    cure: str = ""
-    """One sentence; empty when all is well."""
 
 
 def examine(bundle_path: Path | None) -> list[Check]:
     """All checks, in the order in which a user should mend things."""
     checks = [_check_python(), *map(_check_package, PACKAGES), _check_compiler()]
-    checks.append(_check_numba_cache())
+    checks += [_check_numba_cache(), *examine_surroundings(_user_cache_directory())]
+    if all(check.ok for check in checks if check.name in PACKAGES):
+        checks.append(_guarded("server", check_server))
     path = bundle_path if bundle_path is not None else default_bundle_directory()
     try:
         bundle = open_bundle(path)
@@ -55,10 +54,39 @@ def examine(bundle_path: Path | None) -> list[Check]:
         checks.append(Check(name="bundle", ok=False, found=str(error), cure=cure))
         return checks
     checks.append(_described(bundle))
-    if all(check.ok for check in checks):
+    if all(check.ok for check in checks if check.name in PACKAGES):
         checks += [_guarded("model", lambda: _check_model(bundle))]
     checks += [_guarded("attribution index", lambda: _check_index(bundle))]
     return checks
+
+
+def check_server() -> Check:
+    """Starts the server as an editor does, and greets it."""
+    program = "import sys, starling; sys.exit(starling.main(['serve']))"
+    params: dict[str, object] = {"processId": None, "rootUri": None, "capabilities": {}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    started_s = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        ends = threading.Timer(SERVER_TIMEOUT_S, server.kill)
+        ends.start()
+        try:
+            server.stdin.write(frame(json.dumps(message).encode()))
+            server.stdin.flush()
+            header = server.stdout.readline()
+            took_ms = (time.perf_counter() - started_s) * 1000
+        finally:
+            ends.cancel()
+            server.kill()
+    ok = header.lower().startswith(b"content-length")
+    return Check(
+        name="server",
+        ok=ok,
+        found=f"answers after {took_ms:.0f} ms" if ok else "does not answer",
+        cure="" if ok else "run `starling serve` in a terminal and read what it says",
+    )
 
 
 def _check_python() -> Check:
@@ -135,7 +163,9 @@ def _check_index(bundle: Bundle) -> Check:
             found="none: matches of this model are unknown",
         )
     from attribution.indexes import open_indexes
+    from attribution.match import warm_up
 
+    warm_up()  # What cannot be compiled here, or is not kept yet, should not wait for an editor.
     indexes = open_indexes(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
     for index in indexes:
         index.verify()

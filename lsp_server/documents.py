@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from lsp_server.marks import Mark, Place, end_of
 from runtime import source_text
 
+# More than anybody accepts into one document between opening and closing it.
+MAX_MARKS = 200
 # Above this, a document is kept in step but not completed: cutting the text at the cursor costs
 # about a millisecond per million characters on the event loop, and generated files gain nothing.
 MAX_DOCUMENT_CHARS = 4_000_000
 
+_WORD_END = re.compile(r"\w*\Z")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 
@@ -56,6 +60,8 @@ class Document:
     n_chars: int
     revision: int = 0
     """Counts our own changes: unlike `version` it does not depend on what a client sends."""
+    marks: list[Mark] = field(default_factory=list, repr=False)
+    """Stretches that follow edits; those that were edited themselves drop out."""
     _text: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -90,6 +96,7 @@ class Document:
         self.lines = split_lines(text)
         self.n_chars = len(text)
         self._changed(version)
+        self.marks = [mark for mark in self.marks if self._holds(mark) or self._find_again(mark)]
 
     def replace(self, start: Point, end: Point, text: str, *, version: int) -> None:
         """The client replaced what stands between `start` and `end`; both are clamped."""
@@ -109,6 +116,8 @@ class Document:
         self.n_chars += len(replaced) - sum(map(len, self.lines[first : last + 1]))
         self.lines[first : last + 1] = new_lines
         self._changed(version)
+        if self.marks:
+            self._move_marks((first + joined_above, first_char), (last, last_char), text)
 
     def cut(self, point: Point) -> Cut:
         """The model text before and after `point`, which is clamped."""
@@ -134,6 +143,72 @@ class Document:
         line_idx, char_idx = self._locate(point)
         n_line_chars = len(_content(self.lines[line_idx]))
         return self._point(line_idx, min(char_idx + n_chars, n_line_chars))
+
+    def between(self, start: Point, end: Point) -> str:
+        """The model text between two points, which are clamped."""
+        return self._slice(self._locate(start), self._locate(end))
+
+    def mark(self, start: Point, text: str) -> Mark | None:
+        """Follows `text` (model text) from now on; None if something else stands at `start`."""
+        place = self._locate(start)
+        mark = Mark(start=place, end=end_of(text, place), text=text)
+        if not text or not self._holds(mark):
+            return None
+        if len(self.marks) == MAX_MARKS:
+            self.marks.pop(0).is_intact = False
+        self.marks.append(mark)
+        return mark
+
+    def point_of(self, place: Place) -> Point:
+        """A place of a mark in the client's units."""
+        return self._point(*place)
+
+    def _move_marks(self, first: Place, last: Place, text: str) -> None:
+        new_lines = split_lines(text)
+        n_before = first[1] if len(new_lines) == 1 else 0
+        new_end = (first[0] + len(new_lines) - 1, n_before + len(new_lines[-1]))
+        for mark in self.marks:
+            # An edit of all around a mark, as formatters send it, may have left it as it was.
+            encloses = first <= mark.start and mark.end <= last
+            mark.follow(first, last, new_end)
+            # A line end torn apart or put together moves what the arithmetic does not know of.
+            mark.is_intact = mark.is_intact and self._holds(mark)
+            if encloses and not mark.is_intact:
+                mark.is_intact = self._find_again(mark)
+        self.marks = [mark for mark in self.marks if mark.is_intact]
+
+    def _holds(self, mark: Mark) -> bool:
+        return self._slice(mark.start, mark.end) == mark.text
+
+    def _find_again(self, mark: Mark) -> bool:
+        """Moves a mark to the only place in the document where its text stands."""
+        whole = source_text.to_model_text(self.text)
+        found = whole.find(mark.text)
+        mark.is_intact = found >= 0 and whole.find(mark.text, found + 1) < 0
+        if mark.is_intact:
+            mark.start = end_of(whole[:found], (0, 0))
+            mark.end = end_of(mark.text, mark.start)
+            mark.is_intact = self._holds(mark)
+        return mark.is_intact
+
+    def _slice(self, start: Place, end: Place) -> str:
+        """Model text; empty where there is no such stretch."""
+        if end <= start or end[0] >= len(self.lines):
+            return ""
+        rows = self.lines[start[0] : end[0] + 1]
+        rows[-1] = rows[-1][: end[1]]
+        rows[0] = rows[0][start[1] :]
+        return source_text.to_model_text("".join(rows))
+
+    def backward(self, point: Point, n_chars: int) -> Point:
+        """`n_chars` characters before `point`, but not beyond the begin of its line."""
+        line_idx, char_idx = self._locate(point)
+        return self._point(line_idx, max(0, char_idx - n_chars))
+
+    def word_before(self, point: Point) -> str:
+        """Letters, digits and underscores that stand before `point` on its line."""
+        line_idx, char_idx = self._locate(point)
+        return _WORD_END.search(self.lines[line_idx][:char_idx])[0]  # type: ignore[index]
 
     def _changed(self, version: int) -> None:
         self.version = version

@@ -4,6 +4,8 @@ LspServerError
  +-- SourceFileError    a file that was named cannot be read as source text
  +-- CursorError        the cursor of the command line stands outside its file
  +-- FramingError       the client's bytes are not LSP messages
+ +-- ExplainError       a text cannot be explained
+ +-- WebServerError     the local web server cannot start, or not show what was asked for
 
 Each message is one sentence that names the cure. Stale, superseded, cancelled and empty answers are
 not errors.
@@ -24,3 +26,11 @@ class CursorError(LspServerError):
 
 class FramingError(LspServerError):
     """The bytes on stdin are not framed as LSP messages."""
+
+
+class WebServerError(LspServerError):
+    """The port is taken, the page is not built, or its document cannot be read."""
+
+
+class ExplainError(LspServerError):
+    """There is no grammar for its language, it is too long, or the lines are not there."""

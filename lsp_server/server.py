@@ -1,45 +1,48 @@
-"""The language server's process: start, model loading, settings, and a clean end.
+"""The language server's process: its state, its messages from first to last, and a clean end.
 
-What each LSP method does stands in `handlers`; what a completion is in `service`. Nothing heavy is
-imported here: `initialize` is answered before numpy, numba or llama.cpp are touched, and those
-are loaded by the one worker thread, which is also the only one that ever computes.
+What each LSP method does stands in `handlers` and the modules that it registers; what a completion
+is, in `service`; how the model comes and goes, in `loading`. numpy, numba and llama.cpp are loaded
+by the one worker thread, which is also the only one that ever computes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lsprotocol import types
-from pygls.exceptions import (
-    FeatureRequestError,
-    JsonRpcException,
-    JsonRpcInvalidRequest,
-    JsonRpcParseError,
-)
+from pygls.exceptions import FeatureRequestError
 from pygls.lsp.server import LanguageServer
-from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
+from pygls.protocol import default_converter
 
 from lsp_server import handlers
+from lsp_server.context.neighbours import Neighbours
+from lsp_server.control import Pause
 from lsp_server.documents import Documents, PositionEncoding
 from lsp_server.errors import FramingError
+from lsp_server.greeting import Greeting
+from lsp_server.loading import ModelLoading
+from lsp_server.power import PowerSource
+from lsp_server.prefetch import Prefetch
+from lsp_server.protocol import StarlingProtocol
 from lsp_server.settings import Parsed, Settings, parse
 from lsp_server.status import METHOD as STATUS_METHOD
 from lsp_server.status import State, StatusReporter
-from lsp_server.stdio import FdWriter, StdinMessages, claim_stdout
+from lsp_server.stdio import FdWriter, StdinMessages
 from lsp_server.version import starling_version
 
 if TYPE_CHECKING:
+    from lsp_server.code_actions import CodeActionOffer
     from lsp_server.service import CompletionService
 
 logger = logging.getLogger(__name__)
@@ -49,56 +52,14 @@ logger = logging.getLogger(__name__)
 EXIT_PATIENCE_S = 2.0
 
 
-class StarlingProtocol(LanguageServerProtocol):
-    """pygls' protocol without its text mirror (see `documents`) and with an orderly end."""
+class Messages(Protocol):
+    """Where the client's messages come from."""
 
-    _server: StarlingServer
+    async def next(self) -> bytes | None:
+        """The next one; None at the end. Raises FramingError when there is no way to go on."""
 
-    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
-    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
-        handlers.did_open(self._server, params)
-
-    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
-        handlers.did_change(self._server, params)
-
-    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
-        handlers.did_close(self._server, params)
-
-    @lsp_method(types.EXIT)
-    def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]
-        """The specification's exit code: 0 after `shutdown`, 1 without."""
-        self._server.stop(exit_code=0 if self._shutdown else 1)
-
-    def handle_body(self, body: bytes) -> None:
-        """One message from the client; a request is answered whatever is wrong with it."""
-        try:
-            values = json.loads(body)
-        except ValueError:
-            self._send_response_error(None, JsonRpcParseError("the message is not JSON"))
-            return
-        if not isinstance(values, dict) or values.get("jsonrpc") != self.VERSION:
-            request_id = values.get("id") if isinstance(values, dict) else None
-            error = JsonRpcInvalidRequest("the message is not JSON-RPC 2.0")
-            self._send_response_error(request_id, error)
-            return
-        request_id = values.get("id") if "method" in values else None
-        if self._shutdown and request_id is not None:
-            error = JsonRpcInvalidRequest("the server is shutting down")
-            self._send_response_error(request_id, error)
-            return
-        try:
-            message = self.structure_message(values)
-        except JsonRpcException as wrong:
-            if request_id is not None:
-                self._send_response_error(request_id, wrong)
-            return
-        self.handle_message(message)
-
-    def _send_response_error(self, request_id: str | int | None, error: JsonRpcException) -> None:
-        response_error = error.to_response_error()
-        self._send_data(types.ResponseErrorMessage(id=request_id, error=response_error))
+    def end(self) -> None:
+        """Makes `next` answer None, after what has arrived. For the event loop's thread."""
 
 
 class StarlingServer(LanguageServer):
@@ -115,63 +76,97 @@ class StarlingServer(LanguageServer):
             converter_factory=default_converter,
         )
         self.documents = Documents()
+        self.neighbours = Neighbours()
         self.settings = Settings(bundle_path=bundle_path)
         self.service: CompletionService | None = None
         self.root_uris: tuple[str, ...] = ()
-        self.status = StatusReporter(lambda values: self.protocol.notify(STATUS_METHOD, values))
+        self.client_name: str | None = None
+        self.got_settings = False
+        self.status = StatusReporter(self._send_status)
         self.worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starling-worker")
         self.running: dict[str, threading.Event] = {}
         """Per document, the cancel flag of its latest request."""
-        self._bundle_path = bundle_path
-        self._loading: asyncio.Task[None] | None = None
-        self._load_error = ""
+        self.loading = ModelLoading(self)
+        self.prefetch = Prefetch(self)
+        self.pause = Pause(self)
+        self.power = PowerSource()
+        self.on_text: list[Callable[[str], None]] = []
+        """Called with the URI of a document that was opened, changed or closed."""
+        self.on_shown: list[Callable[[dict[str, Any]], None]] = []
+        """Called with the command's argument of the first suggestion of an answer."""
+        self.on_accepted: list[Callable[[dict[str, Any]], None]] = [self.prefetch.after_accept]
+        """Called with the argument of `starling.accepted`."""
+        self.code_action_offers: list[CodeActionOffer] = []
+        self._started_with = bundle_path
+        self._path_in_settings: Path | None = None
+        self._chosen_path: Path | None = None
         self._exit_code: int | None = None
-        self._messages: StdinMessages | None = None
+        self._messages: Messages | None = None
         handlers.register(self)
 
     def configure(self, values: object) -> None:
         """Settings from the client; what is wrong with them is said once, by name."""
         parsed: Parsed = parse(values)
-        settings = parsed.settings
-        if settings.bundle_path is None:
-            settings = replace(settings, bundle_path=self._bundle_path)
-        before, self.settings = self.settings, settings
-        if self.service is not None:
-            self.service.configure(settings)
         if parsed.problems:
             message = "Starling: " + "; ".join(parsed.problems)
             self.window_show_message(
                 types.ShowMessageParams(type=types.MessageType.Warning, message=message)
             )
-        if self._loading is None:
+        if parsed.settings.bundle_path != self._path_in_settings:
+            self._path_in_settings, self._chosen_path = parsed.settings.bundle_path, None
+        before, self.settings = self.settings, self._with_model(parsed.settings)
+        self.neighbours.enabled = self.settings.other_files
+        if not self.loading.has_begun:
             return  # Before `initialize` is answered only messages to the user may be sent.
-        if before.bundle_path != settings.bundle_path:
-            self.start_loading()
-        elif before.enabled != settings.enabled:
+        if _loaded_by(before) != _loaded_by(self.settings):
+            self.loading.start()
+            return
+        if self.service is not None:
+            self.service.configure(self.settings)
+        if not self.settings.enabled:
+            self.stop_computing()
+        self.loading.watch_idleness()
+        if before.enabled != self.settings.enabled:
             self.status.update(state=self.resting_state())
+
+    def use_model(self, path: Path) -> None:
+        """Loads another model, until the settings name a new one."""
+        self._chosen_path = path
+        self.settings = self._with_model(self.settings)
+        self.loading.start()
 
     def negotiate(self, params: types.InitializeParams) -> None:
         """Takes what `initialize` tells: position units, folders, settings."""
         self.documents.encoding = PositionEncoding(self.workspace.position_encoding or "utf-16")
+        self.client_name = params.client_info.name if params.client_info else None
         folders = params.workspace_folders or ()
         roots = [folder.uri for folder in folders] or [params.root_uri or params.root_path or ""]
         self.root_uris = tuple(root for root in roots if root)
-        if params.initialization_options is not None:
+        self.got_settings = params.initialization_options is not None
+        if self.got_settings:
             self.configure(params.initialization_options)
 
-    def start_loading(self) -> None:
-        """Loads the model of the current settings in the worker; requests are empty meanwhile."""
+    def supersede(self, uri: str) -> None:
+        """Gives up what is being computed for a document: it changed, or there is a new request."""
+        older = self.running.pop(uri, None)
+        if older is not None:
+            older.set()
+
+    def stop_computing(self) -> None:
+        """Gives up everything that is being computed, for whomever."""
+        self.prefetch.stop()
         for cancel in self.running.values():
             cancel.set()
-        self._loading = asyncio.get_running_loop().create_task(self._load())
 
     def resting_state(self) -> State:
         """The state when nothing is being computed."""
         if not self.settings.enabled:
             return State.OFF
-        if self._load_error:
+        if self.pause.is_on:
+            return State.PAUSED
+        if self.loading.error:
             return State.ERROR
-        return State.LOADING if self.service is None else State.READY
+        return State.LOADING if self.loading.is_going_on else State.READY
 
     def report_failure(self, what: str, error: BaseException) -> None:
         """Status item and log, never a dialog. The log gets no message: it may quote the code."""
@@ -184,30 +179,28 @@ class StarlingServer(LanguageServer):
         if source is not FeatureRequestError:
             self.report_failure("a message of the editor", error)
 
-    def serve_stdio(self) -> int:
-        """Runs until the client ends the session; the exit code."""
+    def serve_stdio(self, greeting: Greeting, stdout_fd: int) -> int:
+        """Goes on after the greeting until the client ends the session; the exit code."""
         _quiet_libraries()
-        exit_code = asyncio.run(self._serve(0, claim_stdout()))
-        if not self._end_worker():
+        self.protocol.is_greeted = greeting.is_answered
+        exit_code = asyncio.run(self._serve_stdio(greeting, stdout_fd))
+        if isinstance(self.protocol.writer, FdWriter):
+            self.protocol.writer.drain(EXIT_PATIENCE_S)
+        if not self.end_worker():
             sys.stderr.flush()
             os._exit(exit_code)
         return exit_code
 
-    def stop(self, *, exit_code: int) -> None:
-        """Ends the session after the current message. For the event loop's thread."""
-        if self._exit_code is None:
-            self._exit_code = exit_code
-        if self._messages is not None:
-            self._messages.end()
+    async def serve(self, messages: Messages, writer: Any) -> int:
+        """Handles messages until the client ends the session; the exit code.
 
-    async def _serve(self, stdin_fd: int, stdout_fd: int) -> int:
-        loop = asyncio.get_running_loop()
-        self.protocol.set_writer(FdWriter(stdout_fd, lambda: self.stop(exit_code=0)))
-        self._messages = StdinMessages(stdin_fd, loop)
-        _on_terminate(loop, lambda: self.stop(exit_code=0))
+        `writer` is what pygls writes framed answers to: `write(bytes)` and `close()`.
+        """
+        self._messages = messages
+        self.protocol.set_writer(writer)
         while self._exit_code is None:
             try:
-                body = await self._messages.next()
+                body = await messages.next()
             except FramingError as error:
                 logger.error("%s", error)
                 return 1
@@ -217,32 +210,19 @@ class StarlingServer(LanguageServer):
             # Not a courtesy: an async handler takes its snapshot of the document in its first
             # step, which runs here, before the next message can change the document.
             await asyncio.sleep(0)
-        for cancel in self.running.values():
-            cancel.set()
+        self.stop_computing()
         return self._exit_code or 0
 
-    async def _load(self) -> None:
-        settings, old = self.settings, self.service
-        self.service, self._load_error = None, ""
-        self.status.update(state=State.LOADING, model=None, reason="", verdict=None)
-        loop = asyncio.get_running_loop()
-        try:
-            service = await loop.run_in_executor(self.worker, _open_service, settings, old)
-        except Exception as error:
-            self._load_error = str(error) if _is_sentence(error) else f"no model: {error!r}"
-            logger.error("%s", self._load_error)
-            self.status.update(state=self.resting_state(), reason=self._load_error)
-            return
-        if self._loading is not asyncio.current_task():
-            # The user chose another model meanwhile, whose loading waits for the worker.
-            await loop.run_in_executor(self.worker, service.close)
-            return
-        service.configure(self.settings)
-        self.service = service
-        self.status.update(state=self.resting_state(), model=service.model_name)
+    def stop(self, *, exit_code: int) -> None:
+        """Ends the session after the current message. For the event loop's thread."""
+        if self._exit_code is None:
+            self._exit_code = exit_code
+        if self._messages is not None:
+            self._messages.end()
 
-    def _end_worker(self) -> bool:
+    def end_worker(self) -> bool:
         """Whether the worker ended in time; it closes the model itself, being its only user."""
+        self.neighbours.close()
         if self.service is not None:
             self.worker.submit(self.service.close)
         ended = threading.Event()
@@ -250,19 +230,39 @@ class StarlingServer(LanguageServer):
         self.worker.shutdown(wait=False)
         return ended.wait(EXIT_PATIENCE_S)
 
+    async def _serve_stdio(self, greeting: Greeting, stdout_fd: int) -> int:
+        loop = asyncio.get_running_loop()
+        _on_terminate(loop, lambda: self.stop(exit_code=0))
+        return await self.serve(
+            StdinMessages(0, loop, framer=greeting.framer, first_body=greeting.first_body),
+            FdWriter(stdout_fd, lambda: _call_soon(loop, lambda: self.stop(exit_code=0))),
+        )
 
-def _open_service(settings: Settings, old: CompletionService | None) -> CompletionService:
-    """Runs in the worker. The old model goes first: two may not fit into memory."""
-    if old is not None:
-        old.close()
-    from lsp_server.service import CompletionService
+    def _with_model(self, settings: Settings) -> Settings:
+        """What the user chose by hand, else the settings, else the command line; else default."""
+        path = self._chosen_path or self._path_in_settings or self._started_with
+        return replace(settings, bundle_path=path)
 
-    return CompletionService.open(settings)
+    def _send_status(self, values: dict[str, Any]) -> bool:
+        """Whether it was sent: the first thing to be left out when a client does not keep up."""
+        writer = self.protocol.writer
+        if isinstance(writer, FdWriter) and not writer.has_room:
+            return False
+        self.protocol.notify(STATUS_METHOD, values)
+        return True
 
 
-def _is_sentence(error: Exception) -> bool:
-    """Whether the message was written for users: errors from our own `errors` modules."""
-    return any(base.__module__.endswith(".errors") for base in type(error).__mro__)
+def _loaded_by(settings: Settings) -> tuple[object, ...]:
+    """The settings that a loaded model cannot take over."""
+    return settings.bundle_path, settings.n_threads
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From any thread; nothing when the loop has ended, as nobody is left to care."""
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        pass
 
 
 def _on_terminate(loop: asyncio.AbstractEventLoop, stop: Any) -> None:

@@ -9,54 +9,49 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from attribution import indexes as all_indexes
 from attribution import match
-from attribution.errors import AttributionError
-from attribution.index import Index
+from attribution.indexes import Opened, open_all
 from attribution.match import Report, Verdict
 from lsp_server.cache import SuggestionCache, TypedThrough
-from lsp_server.context import CursorContext
+from lsp_server.context.cursor import CursorContext
+from lsp_server.figures import Figures
 from lsp_server.settings import AttributionMode, Settings
-from lsp_server.suggestion import Suggestion
+from lsp_server.suggestion import Suggestion, moved, tokens_between
 from runtime import trim
 from runtime.bundle import Bundle, open_bundle
+from runtime.completion import Completion
 from runtime.engine import Engine
 from runtime.prompt import FimRequest, Snippet
 from runtime.sampling import SamplingConfig
 from runtime.stopping import Mode, StopReason
 
+# After these the text ends wherever the model was, in the middle of a word or not.
+_TEARING = (StopReason.DEADLINE, StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL)
+
 
 class CompletionService:
-    """A loaded model with its attribution index."""
+    """A loaded model with its attribution indexes."""
 
     def __init__(
         self,
         *,
         engine: Engine,
         bundle: Bundle,
-        indexes: tuple[Index, ...],
-        no_index_reason: str,
     ) -> None:
         self.engine = engine
         self.bundle = bundle
-        self._indexes = indexes
-        self._no_index_reason = no_index_reason
+        self.figures = Figures()
         self._settings = Settings()
         self._cache = SuggestionCache()
-        self._cached_attribution = self._settings.attribution
+        self._checked_under = _what_is_checked(self._settings)
+        self._opened = _open_indexes(bundle, self._settings)
 
     @classmethod
     def open(cls, settings: Settings) -> CompletionService:
         """Loads the model and its index and warms both up; raises runtime's errors."""
         bundle = open_bundle(settings.bundle_path)
-        indexes, no_index_reason = open_indexes(bundle)
-        engine = Engine.load(bundle.model_path)
-        service = cls(
-            engine=engine,
-            bundle=bundle,
-            indexes=indexes,
-            no_index_reason=no_index_reason,
-        )
+        engine = Engine.load(bundle.model_path, n_prefill_threads=settings.n_threads)
+        service = cls(engine=engine, bundle=bundle)
         service.configure(settings)
         service._warm_up()
         return service
@@ -71,121 +66,197 @@ class CompletionService:
         """Settings from now on; safe to call from another thread."""
         self._settings = settings
 
-    def complete(
-        self, at: CursorContext, cancel: threading.Event, *, n: int = 1
-    ) -> tuple[Suggestion, ...]:
-        """At most `n` different suggestions, best first; none when cancelled or nothing is good."""
-        if cancel.is_set() or not trim.may_complete(at.prefix, at.suffix):
+    def recall(
+        self, at: CursorContext, *, n: int = 1, is_asked_for: bool = False
+    ) -> tuple[Suggestion, ...] | None:
+        """What is known without computing, as `complete` would give it; None: nothing is."""
+        if not trim.may_complete(at.prefix, at.suffix):
             return ()
-        settings = self._settings
-        if settings.attribution is not self._cached_attribution:
-            self._cache.clear()
-            self._cached_attribution = settings.attribution
-        typed = self._cache.typed_through(at.uri, at.prefix, at.suffix) if n == 1 else None
-        if typed is not None:
-            return _shown((_rest_of(typed),), settings)
-        found = self._computed(at, cancel, n, settings)
+        settings = self._settings_now()
+        typed = self._cache.typed_through(at.uri, at.prefix, at.suffix, n_asked=n)
+        if typed is None:
+            return None
+        self.figures.count(is_hit=True)
+        return _shown(_rests_of(typed)[:n], settings, is_asked_for=is_asked_for)
+
+    def complete(
+        self,
+        at: CursorContext,
+        cancel: threading.Event,
+        *,
+        n: int = 1,
+        is_asked_for: bool = False,
+    ) -> tuple[Suggestion, ...]:
+        """At most `n` different suggestions, best first; none when cancelled or nothing is good.
+
+        Doubtful ones are only for who asks by hand (`is_asked_for`).
+        """
         if cancel.is_set():
             return ()
-        if found:
-            self._cache.remember(at.uri, at.prefix, at.suffix, found[0])
-        return _shown(found, settings)
+        known = self.recall(at, n=n, is_asked_for=is_asked_for)
+        if known is not None:
+            return known
+        settings = self._settings_now()
+        found = self._compute(at, cancel, n, settings)
+        if cancel.is_set():
+            return ()
+        self.figures.count(is_hit=False)
+        return _shown(found, settings, is_asked_for=is_asked_for)
+
+    def compute_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
+        """Remembers what `complete` would give, unless it is known or no place for a completion."""
+        if cancel.is_set() or not trim.may_complete(at.prefix, at.suffix):
+            return
+        settings = self._settings_now()
+        if self._cache.typed_through(at.uri, at.prefix, at.suffix) is None:
+            self._compute(at, cancel, 1, settings, after_accept=True)
+
+    def read_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
+        """Makes the model read what stands around the cursor, so that the next request need not."""
+        if not cancel.is_set():
+            self.engine.complete(self._request(at), SamplingConfig(max_tokens=1), cancel=cancel)
 
     def prompt_text(self, at: CursorContext) -> str:
         """Exactly what the model sees."""
         return self.engine.prompt_text(self._request(at))
 
+    def check(self, text: str) -> Report:
+        """Where a text that the model wrote for people was seen before."""
+        return self._check("", text, self._settings_now())
+
     def close(self) -> None:
         """Frees the model."""
         self.engine.close()
 
-    def _computed(
-        self, at: CursorContext, cancel: threading.Event, n: int, settings: Settings
+    def _settings_now(self) -> Settings:
+        """The settings, taken once for a request; forgets what was checked under others."""
+        settings = self._settings
+        if _what_is_checked(settings) != self._checked_under:
+            self._cache.clear()
+            self._opened = _open_indexes(self.bundle, settings)
+            self._checked_under = _what_is_checked(settings)
+        return settings
+
+    def _compute(
+        self,
+        at: CursorContext,
+        cancel: threading.Event,
+        n: int,
+        settings: Settings,
+        *,
+        after_accept: bool = False,
     ) -> tuple[Suggestion, ...]:
-        request = self._request(at)
+        """Different suggestions, best first; remembered, unless it was cancelled."""
+        request = self._request(at, after_accept=after_accept)
         sampling = SamplingConfig(max_tokens=settings.max_tokens, deadline_ms=settings.deadline_ms)
-        completions = self.engine.complete(request, sampling, n=n, cancel=cancel)
         by_text: dict[str, Suggestion] = {}
-        for completion in completions:
+        is_late = False
+        for completion in self.engine.complete(request, sampling, n=n, cancel=cancel):
             if completion.stop_reason is StopReason.CANCELLED:
                 continue
-            fitted = trim.fit(completion.text, at.prefix, at.suffix)
-            if fitted is None or fitted.text in by_text:
-                continue
-            by_text[fitted.text] = Suggestion(
-                text=fitted.text,
-                n_replaced_chars=fitted.n_replaced_chars,
-                mean_logprob=completion.mean_logprob,
-                stop_reason=str(completion.stop_reason),
-                report=self._check(at, fitted.text),
-                timing=completion.timing,
+            self.figures.add_computation(
+                total_ms=completion.timing.total_ms,
+                decode_ms=completion.timing.decode_ms,
+                n_tokens=completion.timing.n_decoded_tokens,
             )
-        return tuple(by_text.values())
+            is_late = is_late or completion.stop_reason is StopReason.DEADLINE
+            suggestion = self._suggestion(completion, at, settings)
+            if suggestion is not None:
+                by_text.setdefault(suggestion.text, suggestion)
+        found = tuple(by_text.values())
+        if not cancel.is_set():
+            self._cache.remember(
+                at.uri, at.prefix, at.suffix, found, n_asked=n, is_unfinished=is_late
+            )
+        return found
 
-    def _request(self, at: CursorContext) -> FimRequest:
+    def _suggestion(
+        self, completion: Completion, at: CursorContext, settings: Settings
+    ) -> Suggestion | None:
+        """What is shown of a completion; None: nothing."""
+        is_torn = completion.stop_reason in _TEARING
+        text = trim.without_torn_end(completion.text) if is_torn else completion.text
+        fitted = trim.fit(text, at.prefix, at.suffix, path=at.path)
+        if fitted is None:
+            return None
+        return Suggestion(
+            text=fitted.text,
+            n_replaced_chars=fitted.n_replaced_chars,
+            mean_logprob=completion.mean_logprob,
+            stop_reason=str(completion.stop_reason),
+            report=self._check(at.prefix, fitted.text, settings),
+            tokens=tokens_between(completion.spelled, 0, len(fitted.text))
+            if completion.text.startswith(fitted.text)
+            else (),
+            timing=completion.timing,
+        )
+
+    def _request(self, at: CursorContext, *, after_accept: bool = False) -> FimRequest:
         return FimRequest(
             prefix=at.prefix,
             suffix=at.suffix,
             path=at.path,
             snippets=tuple(Snippet(path=f.path, text=f.text) for f in at.other_files),
-            mode=trim.choose_mode(at.prefix, at.suffix),
+            mode=trim.choose_mode(at.prefix, at.suffix, path=at.path, after_accept=after_accept),
         )
 
-    def _check(self, at: CursorContext, text: str) -> Report:
+    def _check(self, prefix: str, text: str, settings: Settings) -> Report:
         """Where `text` was seen before."""
-        if self._settings.attribution is AttributionMode.OFF:
+        if settings.attribution is AttributionMode.OFF:
             return _unknown("attribution is switched off in the settings")
-        if not self._indexes:
-            return _unknown(self._no_index_reason)
-        return match.find(at.prefix[-match.PREFIX_TAIL_CHARS :], text, self._indexes)
+        tail = prefix[-match.PREFIX_TAIL_CHARS :]
+        return match.find(tail, text, self._opened.indexes, problems=self._opened.problems)
 
     def _warm_up(self) -> None:
         """Compiles or loads the numba kernels, so that no keystroke waits for them."""
         request = FimRequest(prefix="def f(", suffix="", path="warm_up.py", mode=Mode.LINE)
         self.engine.complete(request, SamplingConfig(max_tokens=2))
-        if self._indexes:
+        self._settings_now()
+        if self._opened.indexes:
             match.warm_up()
 
 
-def open_indexes(bundle: Bundle) -> tuple[tuple[Index, ...], str]:
-    """The bundle's indexes, or none and the reason. Indexes of another model are never used."""
+def _open_indexes(bundle: Bundle, settings: Settings) -> Opened:
+    """The model's own and the user's. Indexes of another model are never used."""
     if bundle.directory is None or bundle.spec is None:
-        return (), "this model comes without an attribution index"
-    try:
-        found = all_indexes.open_indexes(bundle.directory, expected_corpus_id=bundle.spec.corpus_id)
-    except AttributionError as error:
-        return (), str(error)
-    return found, ""
+        return open_all(None, None, settings.extra_indexes)
+    return open_all(bundle.directory, bundle.spec.corpus_id, settings.extra_indexes)
 
 
-def _shown(suggestions: tuple[Suggestion, ...], settings: Settings) -> tuple[Suggestion, ...]:
-    """Without those that the user does not want to see."""
-    hide_copies = settings.attribution is AttributionMode.HIDE
-    return tuple(
-        suggestion
-        for suggestion in suggestions
-        if suggestion.mean_logprob >= settings.min_confidence
-        and not (hide_copies and suggestion.report.verdict is Verdict.COPY)
-    )
+def _what_is_checked(settings: Settings) -> tuple[object, ...]:
+    """The settings under which a remembered report holds."""
+    return settings.attribution, settings.extra_indexes
 
 
-def _rest_of(typed: TypedThrough) -> Suggestion:
-    """The suggestion without what was typed. Verdict and matches stay those of the whole: the rest
+def _shown(
+    suggestions: tuple[Suggestion, ...], settings: Settings, *, is_asked_for: bool
+) -> tuple[Suggestion, ...]:
+    """Without those that the user does not want to see, and without matches that are allowed."""
+    shown = []
+    for suggestion in suggestions:
+        report = match.allowed(
+            suggestion.report, settings.allowed_sources, settings.allowed_licences
+        )
+        is_hidden = settings.attribution is AttributionMode.HIDE and report.verdict is Verdict.COPY
+        is_good = is_asked_for or suggestion.mean_logprob >= settings.min_confidence
+        if is_good and not is_hidden:
+            shown.append(replace(suggestion, report=report))
+    return tuple(shown)
+
+
+def _rests_of(typed: TypedThrough) -> tuple[Suggestion, ...]:
+    """The suggestions without what was typed. Verdict and matches stay those of the whole: the rest
     of a copy is a copy, even where it is too short to be found alone.
     """
-    n_typed, report = typed.n_typed_chars, typed.suggestion.report
-    matches = tuple(
-        replace(
-            one,
-            start_char=max(0, one.start_char - n_typed),
-            end_char=max(0, one.end_char - n_typed),
-        )
-        for one in report.matches
-    )
+    return tuple(_rest_of(suggestion, typed.n_typed_chars) for suggestion in typed.suggestions)
+
+
+def _rest_of(suggestion: Suggestion, n_typed: int) -> Suggestion:
     return replace(
-        typed.suggestion,
-        text=typed.suggestion.text[n_typed:],
-        report=replace(report, matches=matches),
+        suggestion,
+        text=suggestion.text[n_typed:],
+        report=moved(suggestion.report, -n_typed),
+        tokens=tokens_between(suggestion.tokens, n_typed, len(suggestion.text)),
         timing=None,
     )
 

@@ -1,8 +1,8 @@
 """The user's settings: the one home of their names, units, defaults and explanations.
 
 Editors send them as JSON (camelCase names) in `initializationOptions` and
-`workspace/didChangeConfiguration`; `json_schema` gives editors the same facts for their own
-settings pages. This module knows neither LSP nor what a setting does.
+`workspace/didChangeConfiguration`. What editors and people read about them is made from here by
+`settings_files`. This module knows neither LSP nor what a setting does.
 """
 
 import ast
@@ -26,32 +26,76 @@ class AttributionMode(StrEnum):
     OFF = "off"
 
 
+def _list_of(what: str, **more: Any) -> Any:
+    return field(default=(), metadata={"of": what, **more})
+
+
+def _within(minimum: float, maximum: float, default: float | None) -> Any:
+    return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
+
+
+# A workspace that the user only looks at must not choose which files are opened on this machine.
+_OF_THE_MACHINE = {"machine": True}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a user may change. The docstring under a field is what editors show."""
 
-    bundle_path: Path | None = None
-    """Folder of a bundle, or a GGUF file of any fill-in-the-middle model; empty: the default."""
     enabled: bool = True
     """Whether to suggest anything at all."""
-    languages_off: tuple[str, ...] = ()
+    languages_off: tuple[str, ...] = _list_of("language ids")
     """Language ids of the editor in which nothing is suggested, e.g. markdown."""
+    paths_off: tuple[str, ...] = _list_of("patterns")
+    """Files in which nothing is suggested, as patterns of .gitignore, e.g. vendor/ or *.min.js."""
+    workspaces_off: tuple[str, ...] = _list_of("folders", **_OF_THE_MACHINE)
+    """Workspace folders in which nothing is suggested; ~ and * may be used, e.g. ~/clients/*."""
+    bundle_path: Path | None = field(default=None, metadata=_OF_THE_MACHINE)
+    """Folder of a bundle, or a GGUF file of any fill-in-the-middle model; empty: the default."""
+    model_folders: tuple[Path, ...] = _list_of("folders", **_OF_THE_MACHINE)
+    """More folders in which to look for bundles and GGUF files to choose from."""
     attribution: AttributionMode = AttributionMode.ANNOTATE
     """Suggestions that repeat the training data: annotate (show where from), hide, or off."""
-    max_tokens: int | None = field(default=None, metadata={"minimum": 1, "maximum": 512})
+    extra_indexes: tuple[Path, ...] = _list_of("folders", **_OF_THE_MACHINE)
+    """Folders of your own attribution indexes (`starling attribute build`), asked as well."""
+    allowed_sources: tuple[str, ...] = _list_of("package names")
+    """Packages that may be repeated without a warning, e.g. your own: their copies are not hidden
+    and not marked after they were accepted."""
+    allowed_licences: tuple[str, ...] = _list_of("SPDX licence identifiers")
+    """Licences (SPDX) under which code may be repeated without a warning, e.g. 0BSD; a match counts
+    as allowed when all its sources are."""
+    record_accepted: bool = False
+    """Whether to keep a record, on this machine only, of accepted suggestions and their sources."""
+    max_tokens: int | None = _within(1, 512, None)
     """Longest suggestion in tokens; empty: chosen by Starling for a line or a block."""
-    deadline_ms: int | None = field(default=None, metadata={"minimum": 20, "maximum": 60_000})
+    max_alternatives: int = _within(1, 5, 3)
+    """How many suggestions to offer when you ask by key; while you type it is always one."""
+    deadline_ms: int | None = _within(20, 60_000, None)
     """Longest time in milliseconds for one suggestion, cut there; empty: chosen by Starling."""
-    debounce_ms: int = field(default=0, metadata={"minimum": 0, "maximum": 5000})
-    """Quiet time in milliseconds before computing; most editors wait already, so none here."""
+    debounce_ms: int | None = _within(0, 5000, None)
+    """Quiet time in milliseconds before computing while you type; empty: as long as the model took
+    lately, less what the editor has waited already."""
     # Measured for the default bundle with `starling eval confidence`: at -1 nat half of all
     # one-line suggestions are shown, among them every one that was right to the last character.
-    min_confidence: float = field(default=-1.0, metadata={"minimum": -100.0, "maximum": 0.0})
+    min_confidence: float = _within(-100.0, 0.0, -1.0)
     """Suggestions whose mean log-probability per token (natural log) is lower are not shown."""
-
-    def allows(self, language_id: str) -> bool:
-        """Whether documents of this language are completed."""
-        return self.enabled and language_id not in self.languages_off
+    prefetch: bool = True
+    """Whether to compute ahead while you pause: after a file is opened or saved, and after you
+    accepted a suggestion."""
+    other_files: bool = True
+    """Whether the model is shown parts of other files of the workspace."""
+    battery_saver: bool = False
+    """Whether to suggest on battery only when you ask by key, and compute nothing ahead."""
+    unload_after_minutes: float | None = _within(0.005, 10_000.0, 60.0)
+    """Minutes without a request after which the model leaves memory, until the next request; empty:
+    never."""
+    n_threads: int | None = _within(1, 256, None)
+    """Processor cores for reading a prompt; empty: all physical ones. Writing takes one."""
+    hover_explains: bool = False
+    """Whether hovering over a function explains it."""
+    instruct_model_path: Path | None = field(default=None, metadata=_OF_THE_MACHINE)
+    """GGUF file of a chat model that words the explanations; empty: no other model than the one
+    that completes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +104,19 @@ class Parsed:
 
     settings: Settings
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingFacts:
+    """What editors and documentation say of one setting."""
+
+    key: str
+    """camelCase, without the section."""
+    description: str
+    schema: dict[str, Any]
+    """JSON schema of the value: type, default, limits."""
+    is_of_machine: bool
+    """Not to be set by a workspace that the user merely opened."""
 
 
 def parse(values: object) -> Parsed:
@@ -71,7 +128,7 @@ def parse(values: object) -> Parsed:
     if not isinstance(values, Mapping):
         problem = f"the settings must be an object, not {_shown(values)}: using the defaults"
         return Parsed(settings=Settings(), problems=(problem,))
-    by_key = {_json_key(f): f for f in fields(Settings)}
+    by_key = {_json_key(f): f for f in _ALL}
     taken: dict[str, Any] = {}
     problems = []
     for key, value in values.items():
@@ -85,21 +142,23 @@ def parse(values: object) -> Parsed:
     return Parsed(settings=Settings(**taken), problems=tuple(problems))
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON schema of the settings, from which editors generate their own pages."""
+def all_facts() -> tuple[SettingFacts, ...]:
+    """Every setting, in the order in which people should read them."""
     docs = _field_docs()
-    properties = {_json_key(f): {**_json_type(f), "description": docs[f.name]} for f in _ALL}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Starling",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": properties,
-    }
+    return tuple(
+        SettingFacts(
+            key=_json_key(setting),
+            description=" ".join(docs[setting.name].split()),
+            schema=_schema_of(setting),
+            is_of_machine=bool(setting.metadata.get("machine")),
+        )
+        for setting in _ALL
+    )
 
 
 _ALL: tuple[Field[Any], ...] = fields(Settings)
 _TYPES = typing.get_type_hints(Settings)
+_JSON_NAMES = {bool: "boolean", int: "integer", float: "number", Path: "string"}
 
 
 def _json_key(setting: Field[Any]) -> str:
@@ -135,8 +194,10 @@ def _from_json(setting: Field[Any], value: object) -> Any:
     if kind in (int, float):
         return _number(setting, kind, value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        if typing.get_args(kind)[0] is Path:
+            return tuple(Path(item).expanduser() for item in value)
         return tuple(value)
-    raise ValueError("a list of language ids")
+    raise ValueError(f"a list of {setting.metadata['of']}")
 
 
 def _number(setting: Field[Any], kind: type, value: object) -> int | float:
@@ -150,19 +211,22 @@ def _number(setting: Field[Any], kind: type, value: object) -> int | float:
     raise ValueError(f"{noun} from {low} to {high}")
 
 
-def _json_type(setting: Field[Any]) -> dict[str, Any]:
+def _schema_of(setting: Field[Any]) -> dict[str, Any]:
     kind, optional = _plain_type(setting)
-    names = {bool: "boolean", int: "integer", float: "number", Path: "string"}
     schema: dict[str, Any]
     if kind is AttributionMode:
         schema = {"type": "string", "enum": list(AttributionMode)}
-    elif kind in names:
-        schema = {"type": [names[kind], "null"] if optional else names[kind]}
+    elif kind in _JSON_NAMES:
+        name = _JSON_NAMES[kind]
+        schema = {"type": [name, "null"] if optional else name}
     else:
         schema = {"type": "array", "items": {"type": "string"}}
     default = setting.default
     schema["default"] = list(default) if isinstance(default, tuple) else default
-    return {**schema, **setting.metadata}
+    limits = {
+        key: setting.metadata[key] for key in ("minimum", "maximum") if key in setting.metadata
+    }
+    return {**schema, **limits}
 
 
 def _field_docs() -> dict[str, str]:

@@ -6,62 +6,24 @@ cannot parse. This module knows bytes and the event loop, not what the messages 
 """
 
 import asyncio
+import logging
 import os
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 
 from lsp_server.errors import FramingError
+from lsp_server.framing import READ_BYTES, Framer
 
 # Messages that were read but not handled yet; the reader waits when there are more, so that a
 # client that floods us fills its own pipe and not our memory.
 MAX_WAITING_MESSAGES = 256
-_READ_BYTES = 1 << 16
-_MAX_HEADER_BYTES = 1 << 13
-_CONTENT_LENGTH = re.compile(rb"^content-length: *(\d{1,12})\r?$", re.IGNORECASE | re.MULTILINE)
+# What may wait for a client that does not read: hours of completions and diagnostics. From
+# ROOM_BYTES on, messages that it can do without are left out.
+MAX_WAITING_BYTES = 1 << 24
+ROOM_BYTES = 1 << 18
 
-
-class Framer:
-    """Cuts a stream of bytes into message bodies."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._body_bytes: int | None = None
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bodies that `data` completes; raises FramingError when there is no way to go on."""
-        self._buffer += data
-        while True:
-            if self._body_bytes is None and not self._take_header():
-                return
-            assert self._body_bytes is not None
-            if len(self._buffer) < self._body_bytes:
-                return
-            body = bytes(self._buffer[: self._body_bytes])
-            del self._buffer[: self._body_bytes]
-            self._body_bytes = None
-            yield body
-
-    def _take_header(self) -> bool:
-        header, blank_line, rest = self._buffer.partition(b"\r\n\r\n")
-        if len(header) > _MAX_HEADER_BYTES:
-            raise FramingError("the client's message has no header: check that it speaks LSP")
-        if not blank_line:
-            return False
-        length = _CONTENT_LENGTH.search(header)
-        if length is None:
-            raise FramingError(
-                "the client's message has no Content-Length: check that it speaks LSP"
-            )
-        self._body_bytes = int(length[1])
-        self._buffer = rest
-        return True
-
-
-def frame(body: bytes) -> bytes:
-    """A message as it goes over the wire."""
-    return b"Content-Length: %d\r\n\r\n" % len(body) + body
+logger = logging.getLogger(__name__)
 
 
 class StdinMessages:
@@ -70,11 +32,23 @@ class StdinMessages:
     A daemon that blocks in `os.read` holds no lock of Python's, so the process can end at any time.
     """
 
-    def __init__(self, stdin_fd: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        stdin_fd: int,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        framer: Framer | None = None,
+        first_body: bytes | None = None,
+    ) -> None:
+        """`framer` may hold bytes that were read before; `first_body` is a body that it gave."""
         self._fd = stdin_fd
         self._loop = loop
+        self._framer = framer or Framer()
         self._bodies: asyncio.Queue[bytes | FramingError | None] = asyncio.Queue()
         self._room = threading.Semaphore(MAX_WAITING_MESSAGES)
+        if first_body is not None:
+            self._room.acquire()
+            self._bodies.put_nowait(first_body)
         threading.Thread(target=self._read_all, name="starling-stdin", daemon=True).start()
 
     async def next(self) -> bytes | None:
@@ -90,12 +64,14 @@ class StdinMessages:
         self._bodies.put_nowait(None)
 
     def _read_all(self) -> None:
-        framer = Framer()
         last: FramingError | None = None
         try:
-            while data := os.read(self._fd, _READ_BYTES):
-                for body in framer.feed(data):
+            data = b""
+            while True:
+                for body in self._framer.feed(data):
                     self._put(body)
+                if not (data := os.read(self._fd, READ_BYTES)):
+                    break
         except FramingError as error:
             last = error
         except OSError:
@@ -111,36 +87,73 @@ class StdinMessages:
 
 
 class FdWriter:
-    """The writer that pygls sends its framed messages to."""
+    """The writer that pygls sends its framed messages to: a bounded queue, emptied by a thread.
+
+    The event loop never waits for a client that does not read. Such a client is left alone until
+    MAX_WAITING_BYTES wait for it; then there is no hope, and the session ends.
+    """
 
     def __init__(self, stdout_fd: int, on_gone: Callable[[], None]) -> None:
+        """`on_gone` is called once, from any thread, when nothing can be sent any more."""
         self._fd = stdout_fd
         self._on_gone = on_gone
         self._gone = False
+        self._waiting: deque[bytes] = deque()
+        self._n_waiting_bytes = 0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._write_all, name="starling-stdout", daemon=True).start()
+
+    @property
+    def has_room(self) -> bool:
+        """False while the client lags: what it can do without, such as a status, is left out."""
+        return self._n_waiting_bytes < ROOM_BYTES
 
     def write(self, data: bytes) -> None:
-        """Writes all of it, or tells that the client is gone."""
-        view = memoryview(data)
-        while view and not self._gone:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except OSError:
-                self._gone = True
-                self._on_gone()
+        """Queues a message; nothing after the client is gone. Safe to call from any thread."""
+        with self._changed:
+            if self._gone:
+                return
+            hopeless = self._n_waiting_bytes >= MAX_WAITING_BYTES
+            if not hopeless:
+                self._waiting.append(data)
+                self._n_waiting_bytes += len(data)
+                self._changed.notify_all()
+        if hopeless:
+            logger.error("the client does not read what it is sent: ending the session")
+            self._end()
+
+    def drain(self, timeout_s: float) -> None:
+        """Waits until everything is written, the client is gone, or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._gone or not self._n_waiting_bytes, timeout_s)
 
     def close(self) -> None:
         """The descriptor belongs to the process; it ends with it."""
 
+    def _write_all(self) -> None:
+        """The thread: a daemon, since a write to a full pipe may never come back."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._gone)
+                if self._gone:
+                    return
+                data = b"".join(self._waiting)
+                self._waiting.clear()
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[os.write(self._fd, view) :]
+                except OSError:
+                    self._end()
+                    return
+            with self._changed:
+                self._n_waiting_bytes -= len(data)
+                self._changed.notify_all()
 
-def claim_stdout() -> int:
-    """A descriptor of stdout for the protocol alone; what others print goes to stderr.
-
-    One stray print of a library on stdout would make the client drop the connection.
-    """
-    sys.stdout.flush()
-    own_fd = os.dup(1)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # The client closed stderr.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return own_fd
+    def _end(self) -> None:
+        with self._changed:
+            was_gone, self._gone = self._gone, True
+            self._waiting.clear()
+            self._changed.notify_all()
+        if not was_gone:
+            self._on_gone()

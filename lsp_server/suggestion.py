@@ -1,12 +1,13 @@
 """One suggestion with what is known about it, and its form as JSON.
 
 The same JSON rides in an inline completion's command and comes out of `starling complete --json`.
-Imports nothing heavy: the server answers `initialize` before the model's packages are loaded.
+Imports nothing heavy: the event loop uses it before the model's packages are loaded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,8 +26,38 @@ class Suggestion:
     """Mean log-probability of the tokens, natural logarithm."""
     stop_reason: str
     report: Report
+    tokens: tuple[tuple[str, float], ...]
+    """Its tokens in order, each with its log-probability; none where the text was changed."""
     timing: Timing | None
     """None when no token was computed because the user typed the head of the last suggestion."""
+
+
+def tokens_between(
+    tokens: Iterable[tuple[str, float]], start: int, end: int
+) -> tuple[tuple[str, float], ...]:
+    """What of the tokens stands in this stretch of the text that they spell, in characters."""
+    found, at = [], 0
+    for text, logprob in tokens:
+        shown = text[max(0, start - at) : max(0, end - at)]
+        at += len(text)
+        if shown:
+            found.append((shown, logprob))
+    return tuple(found)
+
+
+def moved(report: Report, n_chars: int) -> Report:
+    """The report of the text with `n_chars` more at its head; negative: with so many fewer, where
+    the rest stays of a match that began in them.
+    """
+    matches = tuple(
+        replace(
+            match,
+            start_char=max(0, match.start_char + n_chars),
+            end_char=max(0, match.end_char + n_chars),
+        )
+        for match in report.matches
+    )
+    return replace(report, matches=matches)
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
@@ -62,6 +93,20 @@ def suggestion_to_json(suggestion: Suggestion) -> dict[str, Any]:
     }
 
 
+def first_copied_source(report: Report) -> str | None:
+    """Whose code a copy is, in a few words for the status: ``click 8.5.1, BSD-3-Clause``."""
+    for match in report.matches:
+        if str(match.verdict) == "copy" and match.sources:
+            source = match.sources[0]
+            return f"{package_name(source.origin)} {source.version}, {source.licence}"
+    return None
+
+
+def package_name(origin: str) -> str:
+    """``pypi:requests`` -> ``requests``."""
+    return origin.partition(":")[2] or origin
+
+
 def _match_to_json(match: Match) -> dict[str, Any]:
     return {
         "verdict": str(match.verdict),
@@ -82,8 +127,3 @@ def _source_to_json(source: Source) -> dict[str, Any]:
         "swhid": source.swhid,
         "lines": [source.first_line, source.last_line],
     }
-
-
-def package_name(origin: str) -> str:
-    """``pypi:requests`` -> ``requests``."""
-    return origin.partition(":")[2] or origin

@@ -1,7 +1,6 @@
 """The version of Starling. Its home is pyproject.toml."""
 
 import re
-from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "starling"
@@ -14,6 +13,8 @@ def starling_version() -> str:
         found = re.search(r'^version = "([^"]+)"$', pyproject.read_text("utf-8"), re.MULTILINE)
         if found:
             return found[1]
+    from importlib import metadata  # Slow to import, and the first answer waits for the version.
+
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ import pytest
 from attribution.build import build_index
 from attribution.manifest import ManifestRow, corpus_id_of
 from attribution.swhid import content_swhid
-from lsp_server.context import CursorContext
+from lsp_server.context.cursor import CursorContext
 from lsp_server.service import CompletionService
 from lsp_server.settings import Settings
 from runtime.bundle import MODEL_FILE, SPEC_FILE

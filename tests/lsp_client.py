@@ -38,6 +38,9 @@ class LspClient:
         self.messages: list[Message] = []
         self.arrived_s: dict[int, float] = {}
         """`time.perf_counter` at the answer of each request id."""
+        self.replies: dict[str, Any] = {}
+        """What requests of the server are answered with, by method; others must be by hand."""
+        self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._next_id = 1
         self._versions: dict[str, int] = {}
@@ -81,17 +84,24 @@ class LspClient:
         position_encodings: Sequence[str] | None = ("utf-8", "utf-16", "utf-32"),
         settings: object = None,
         root_uri: str | None = None,
+        capabilities: Message | None = None,
+        client_name: str = "tests",
     ) -> Any:
-        """The handshake; the server's `InitializeResult`."""
+        """The handshake; the server's `InitializeResult`.
+
+        `capabilities` are further ones of the client, or others for the same keys.
+        """
         general = {"positionEncodings": list(position_encodings)} if position_encodings else {}
         result = self.call(
             "initialize",
             {
                 "processId": os.getpid(),
+                "clientInfo": {"name": client_name},
                 "rootUri": root_uri,
                 "capabilities": {
                     "general": general,
                     "textDocument": {"inlineCompletion": {"dynamicRegistration": False}},
+                    **(capabilities or {}),
                 },
                 "initializationOptions": settings,
                 "workspaceFolders": None,
@@ -184,18 +194,45 @@ class LspClient:
             },
         )
 
-    def request_inline(self, uri: str, position: Position, *, invoked: bool = False) -> int:
-        """`textDocument/inlineCompletion`, not waited for."""
+    def save(self, uri: str) -> None:
+        """`textDocument/didSave`."""
+        self.notify("textDocument/didSave", {"textDocument": {"uri": uri}})
+
+    def execute(self, command: str, argument: object = None) -> Any:
+        """`workspace/executeCommand` with one argument; the answer."""
+        params = {"command": command, "arguments": [{} if argument is None else argument]}
+        return self.call("workspace/executeCommand", params)
+
+    def configure(self, settings: object) -> None:
+        """`workspace/didChangeConfiguration`."""
+        self.notify("workspace/didChangeConfiguration", {"settings": settings})
+
+    def request_inline(
+        self,
+        uri: str,
+        position: Position,
+        *,
+        invoked: bool = False,
+        selected: tuple[Position, Position, str] | None = None,
+    ) -> int:
+        """`textDocument/inlineCompletion`, not waited for.
+
+        `selected` is the entry of the editor's list that is chosen: from, to, text.
+        """
+        context: Message = {"triggerKind": 1 if invoked else 2}
+        if selected is not None:
+            start, end, text = selected
+            context["selectedCompletionInfo"] = {"range": _range(start, end), "text": text}
         params = {
             "textDocument": {"uri": uri},
             "position": _position(position),
-            "context": {"triggerKind": 1 if invoked else 2},
+            "context": context,
         }
         return self.request("textDocument/inlineCompletion", params)
 
-    def inline(self, uri: str, position: Position) -> list[Message]:
-        """The items of an inline completion."""
-        answer = self.answer(self.request_inline(uri, position))
+    def inline(self, uri: str, position: Position, **how: Any) -> list[Message]:
+        """The items of an inline completion; `how` as for `request_inline`."""
+        answer = self.answer(self.request_inline(uri, position, **how))
         assert set(answer["result"]) == {"items"}, answer
         items: list[Message] = answer["result"]["items"]
         return items
@@ -203,8 +240,7 @@ class LspClient:
     def prompt(self, uri: str, position: Position) -> str:
         """What the model would see there."""
         place = {"textDocument": {"uri": uri}, "position": _position(position)}
-        params = {"command": "starling.showPrompt", "arguments": [place]}
-        text = self.call("workspace/executeCommand", params)
+        text = self.execute("starling.showPrompt", place)
         assert isinstance(text, str), text
         return text
 
@@ -221,9 +257,10 @@ class LspClient:
     def send_bytes(self, body: bytes) -> None:
         """A body with its header."""
         assert self.process.stdin is not None
-        self.process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        if not self._holding:
-            self.process.stdin.flush()
+        with self._writing:
+            self.process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            if not self._holding:
+                self.process.stdin.flush()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -248,6 +285,8 @@ class LspClient:
                     n_bytes = int(value)
                 header = stream.readline()
             message = json.loads(stream.read(n_bytes))
+            if message.get("method") in self.replies and "id" in message:
+                self._reply(message)
             with self._changed:
                 self.messages.append(message)
                 if "id" in message and "method" not in message:
@@ -256,6 +295,13 @@ class LspClient:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _reply(self, message: Message) -> None:
+        result = self.replies[message["method"]]
+        try:
+            self.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        except OSError:
+            pass  # The server has ended meanwhile.
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None

@@ -130,7 +130,7 @@ import sys, threading
 import starling, lsp_server.__main__, lsp_server.server
 assert not {{"numpy", "numba", "llama_cpp"}} & set(sys.modules), "heavy before initialize"
 from pathlib import Path
-from lsp_server.context import CursorContext
+from lsp_server.context.cursor import CursorContext
 from lsp_server.service import CompletionService
 from lsp_server.settings import Settings
 service = CompletionService.open(Settings(bundle_path=Path({str(tiny_gguf)!r})))
@@ -171,9 +171,9 @@ def test_switched_off_from_the_start(tiny_gguf) -> None:
     with LspClient(bundle=tiny_gguf) as client:
         client.initialize(settings={**SETTINGS, "enabled": False, "maxTokens": "many"})
         client.wait_status(lambda status: status["state"] == "off")
-        # The specification allows nothing but messages to the user before the answer.
-        assert [m.get("method") for m in client.messages[:2]] == ["window/showMessage", None]
-        assert "starling.maxTokens" in client.messages[0]["params"]["message"]
+        # The specification allows no other message before the answer.
+        assert [m.get("method") for m in client.messages[:2]] == [None, "window/showMessage"]
+        assert "starling.maxTokens" in client.messages[1]["params"]["message"]
         client.open(URI, CODE)
         assert client.inline(URI, (2, 4)) == []
         assert client.shut_down() == 0

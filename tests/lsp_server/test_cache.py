@@ -16,6 +16,7 @@ def suggestion(text: str) -> Suggestion:
     return Suggestion(
         text=text,
         n_replaced_chars=0,
+        tokens=(),
         mean_logprob=-0.5,
         stop_reason="line",
         report=report,
@@ -25,13 +26,27 @@ def suggestion(text: str) -> Suggestion:
 
 def remembered(prefix: str, suffix: str, text: str) -> SuggestionCache:
     shown = SuggestionCache()
-    shown.remember("file:///a.py", prefix, suffix, suggestion(text))
+    shown.remember("file:///a.py", prefix, suffix, (suggestion(text),))
     return shown
 
 
 def rest(shown: SuggestionCache, prefix: str, suffix: str, uri: str = "file:///a.py") -> str | None:
-    found = shown.typed_through(uri, prefix, suffix)
-    return None if found is None else found.suggestion.text[found.n_typed_chars :]
+    found = rests(shown, prefix, suffix, uri)
+    return found[0] if found else None
+
+
+def rests(
+    shown: SuggestionCache,
+    prefix: str,
+    suffix: str,
+    uri: str = "file:///a.py",
+    *,
+    n_asked: int = 1,
+) -> list[str] | None:
+    found = shown.typed_through(uri, prefix, suffix, n_asked=n_asked)
+    if found is None:
+        return None
+    return [one.text[found.n_typed_chars :] for one in found.suggestions]
 
 
 def test_the_head_of_a_suggestion_may_be_typed_and_taken_back() -> None:
@@ -39,6 +54,17 @@ def test_the_head_of_a_suggestion_may_be_typed_and_taken_back() -> None:
     assert rest(shown, "x = ", "\ny") == "compute(a)"
     assert rest(shown, "x = comp", "\ny") == "ute(a)"
     assert rest(shown, "x = c", "\ny") == "ompute(a)"
+
+
+def test_what_the_deadline_cut_is_for_who_types_its_head() -> None:
+    """Who asks again where it was cut deserves more; who types along needs no new computation."""
+    shown = SuggestionCache()
+    found = (suggestion("compute(a"),)
+    shown.remember("file:///a.py", "x = ", "\ny", found, is_unfinished=True)
+    shown.remember("file:///a.py", "z = ", "\ny", (), is_unfinished=True)
+    assert rests(shown, "x = ", "\ny") is None and rests(shown, "z = ", "\ny") is None
+    assert rest(shown, "x = comp", "\ny") == "ute(a"
+    assert rests(shown, "x = compute(a", "\ny") is None
 
 
 def test_anything_else_misses() -> None:
@@ -62,12 +88,38 @@ def test_a_hit_always_continues_to_the_remembered_text(prefix, text, typed) -> N
         assert found and typed + found == prefix + text
 
 
+def test_alternatives_are_kept_as_long_as_they_fit() -> None:
+    shown = SuggestionCache()
+    texts = ("compute(a)", "count(b)", "0")
+    shown.remember("file:///a.py", "x = ", "", tuple(map(suggestion, texts)), n_asked=3)
+    assert rests(shown, "x = ", "", n_asked=3) == ["compute(a)", "count(b)", "0"]
+    assert rests(shown, "x = co", "") == ["mpute(a)", "unt(b)"]
+    assert rests(shown, "x = cou", "", n_asked=2) == ["nt(b)"]
+    assert rests(shown, "x = cx", "") is None
+
+
+def test_who_asks_for_more_than_came_then_is_a_miss() -> None:
+    shown = remembered("x = ", "", "compute(a)")
+    assert rests(shown, "x = ", "", n_asked=3) is None
+    three = tuple(map(suggestion, ("compute(a)", "count(b)")))
+    shown.remember("file:///a.py", "x = ", "", three, n_asked=3)
+    assert rests(shown, "x = ", "", n_asked=3) == ["compute(a)", "count(b)"]
+
+
+def test_nothing_is_remembered_for_the_very_same_place_only() -> None:
+    shown = SuggestionCache()
+    shown.remember("file:///a.py", "x = ", "\ny", ())
+    assert rests(shown, "x = ", "\ny") == []
+    assert rests(shown, "x = c", "\ny") is None
+    assert rests(shown, "x = ", "\nz") is None
+
+
 def test_the_least_recently_used_goes_first() -> None:
     shown = SuggestionCache(max_entries=2)
     for name in ("a", "b"):
-        shown.remember("file:///a.py", name, "", suggestion("xyz"))
+        shown.remember("file:///a.py", name, "", (suggestion("xyz"),))
     assert rest(shown, "ax", "") == "yz"
-    shown.remember("file:///a.py", "c", "", suggestion("xyz"))
+    shown.remember("file:///a.py", "c", "", (suggestion("xyz"),))
     assert [rest(shown, name, "") for name in "abc"] == ["xyz", None, "xyz"]
 
 
@@ -75,9 +127,9 @@ def test_huge_documents_do_not_fill_the_memory(monkeypatch) -> None:
     monkeypatch.setattr(cache, "MAX_TOTAL_CHARS", 100)
     shown = SuggestionCache()
     for n in range(10):
-        shown.remember("file:///a.py", f"{n}" * 40, "", suggestion("xyz"))
+        shown.remember("file:///a.py", f"{n}" * 40, "", (suggestion("xyz"),))
     assert len(shown) == 2
-    shown.remember("file:///a.py", "p" * 500, "", suggestion("xyz"))
+    shown.remember("file:///a.py", "p" * 500, "", (suggestion("xyz"),))
     assert len(shown) == 1 and rest(shown, "p" * 500, "") == "xyz"
     shown.clear()
     assert len(shown) == 0

@@ -45,7 +45,7 @@ def test_help_needs_nothing_but_click() -> None:
         took_s.append(time.perf_counter() - start)
         assert done.returncode == 0, done.stderr
     assert all(verb in done.stdout for verb in starling.VERBS)
-    assert min(took_s) < 0.3
+    assert min(took_s) < 1.0  # 0.1 on an idle machine.
 
 
 def test_the_nearest_verb_is_named(capsys) -> None:
@@ -63,7 +63,7 @@ def test_version(capsys) -> None:
 
 
 def test_every_verb_of_this_package_has_help_with_an_example(capsys) -> None:
-    for verb in ("complete", "serve", "doctor"):
+    for verb in ("complete", "serve", "settings", "doctor"):
         status, out, _ = run(capsys, verb, "--help")
         assert status == 0 and f"Example: starling {verb}" in out
 
@@ -234,3 +234,25 @@ def test_the_bundle_of_the_environment_reaches_every_verb(monkeypatch) -> None:
     assert lazy.get("something else") is None
     monkeypatch.delenv("STARLING_BUNDLE")
     assert str(starling.LazyObject().get("bundle_directory")).endswith("default_bundle")
+
+
+def test_a_completion_in_a_project_shows_what_an_editor_would(capsys, tmp_path, tiny_gguf) -> None:
+    """The nearest folder that looks like a project is the workspace; without one there is none."""
+    files = {
+        "shop.py": "def sell_item(till): ...\n",
+        "secrets.py": "sell_item = 'hunter2'\n",
+        "main.py": "from app.shop import sell_item\nfrom app.secrets import a\nsell_item(\n",
+    }
+    (tmp_path / "app").mkdir()
+    for name, text in files.items():
+        (tmp_path / "app" / name).write_text(text)
+
+    def shown() -> list[str]:
+        place = f"{tmp_path / 'app' / 'main.py'}:3"
+        status, out, _ = run(capsys, "complete", place, "--json", "--bundle", tiny_gguf)
+        assert status == 0
+        return json.loads(out)["other_files"]
+
+    assert shown() == []
+    (tmp_path / "pyproject.toml").touch()
+    assert shown() == ["app/shop.py"]

@@ -4,13 +4,17 @@ shown must be true, and what was typed must cost nothing.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from attribution.match import Report
 from lsp_server.service import CompletionService
 from lsp_server.settings import AttributionMode, Settings
+from runtime import trim
 from runtime.bundle import MODEL_FILE, SPEC_FILE
+from runtime.sampling import SamplingConfig
 from tests import copying_bundle
 from tests.copying_bundle import ANYTHING, PREFIX, SUFFIX, cursor, written_by
 
@@ -148,6 +152,106 @@ def test_several_suggestions_differ(plain) -> None:
     found = plain.complete(cursor(), threading.Event(), n=3)
     texts = [suggestion.text for suggestion in found]
     assert len(texts) == len(set(texts)) >= 2
+
+
+def test_several_suggestions_are_kept_while_the_user_types_one(plain) -> None:
+    at = cursor(prefix=PREFIX + "print(")
+    found = plain.complete(at, threading.Event(), n=3)
+    texts = [suggestion.text for suggestion in found]
+    again = plain.recall(at, n=3)
+    assert [one.text for one in again] == texts and all(one.timing is None for one in again)
+    assert plain.recall(at, n=4) is None
+    last = texts[-1]
+    typed = cursor(prefix=PREFIX + "print(" + last[:2])
+    assert last[2:] in [one.text for one in plain.recall(typed, n=3)]
+
+
+def test_what_is_cut_anywhere_ends_with_a_whole_word(plain) -> None:
+    at = cursor(prefix=PREFIX.replace("records", "rows") + "return ")
+    sampling = SamplingConfig(max_tokens=1, deadline_ms=20_000)
+    for n_tokens in range(1, 12):
+        sampling = replace(sampling, max_tokens=n_tokens)
+        (cut,) = plain.engine.complete(plain._request(at), sampling)
+        plain.configure(replace(ANYTHING, max_tokens=n_tokens))
+        found = plain.complete(replace(at, uri=f"{at.uri}{n_tokens}"), threading.Event())
+        if cut.stop_reason == "max_tokens":
+            whole = trim.without_torn_end(cut.text)
+            assert whole.startswith("".join(one.text for one in found))
+            assert len(whole) < len(cut.text) or not cut.text[-1].isalnum()
+    plain.configure(ANYTHING)
+
+
+def test_what_the_deadline_cut_is_asked_again(plain) -> None:
+    """A cold first request may be too slow; the second finds most of the prompt read."""
+    at = cursor(prefix=PREFIX.replace("limit", "bound"))
+    plain.configure(replace(ANYTHING, deadline_ms=0))
+    assert plain.complete(at, threading.Event()) == ()
+    plain.configure(ANYTHING)
+    assert plain.recall(at) is None
+    assert plain.complete(at, threading.Event())
+
+
+def test_nothing_to_say_is_remembered_too(plain) -> None:
+    at = cursor(prefix=PREFIX + "name = ")
+    plain.configure(Settings(min_confidence=0.0, deadline_ms=20_000))
+    assert plain.complete(at, threading.Event()) == () == plain.recall(at)
+    # Doubtful, but here it is for who asks.
+    (asked,) = plain.recall(at, is_asked_for=True)
+    plain.configure(ANYTHING)
+    assert plain.recall(at) == (asked,)
+
+
+def test_what_was_computed_ahead_costs_nothing(plain) -> None:
+    at = cursor(prefix=PREFIX + "if not ")
+    assert plain.recall(at) is None
+    plain.compute_ahead(at, threading.Event())
+    n_hits = plain.figures.n_hits
+    (suggestion,) = plain.complete(at, threading.Event())
+    assert suggestion.timing is None and plain.figures.n_hits == n_hits + 1
+    cancelled = threading.Event()
+    cancelled.set()
+    other = cursor(prefix=PREFIX + "if ")
+    plain.compute_ahead(other, cancelled)
+    assert plain.recall(other) is None
+
+
+def test_reading_ahead_leaves_only_the_last_tokens_to_read(plain) -> None:
+    at = cursor(prefix=PREFIX.replace("records", "lines") + "return ")
+    plain.read_ahead(at, threading.Event())
+    (completion,) = plain.engine.complete(plain._request(at), SamplingConfig(max_tokens=1))
+    timing = completion.timing
+    assert timing.n_reused_tokens == timing.n_prompt_tokens - 1
+
+
+def test_the_users_own_index_is_asked_as_well(bundle, plain, written, tiny_gguf) -> None:
+    def first(**changes: object) -> Report:
+        plain.configure(replace(ANYTHING, **changes))
+        (suggestion,) = plain.complete(cursor(), threading.Event())
+        return suggestion.report
+
+    assert first().verdict == "unknown"
+    report = first(extra_indexes=(bundle,))
+    assert report.verdict == "copy"
+    assert report.matches[0].sources[0].origin == "pypi:records"
+    # Of what the model itself was trained on, somebody else's index says nothing.
+    plain.configure(replace(ANYTHING, extra_indexes=(bundle,)))
+    others = plain.complete(cursor(prefix="y = 1\n" * 30 + "z = "), threading.Event())
+    assert [one.report.verdict for one in others] == ["unknown"]
+    assert first(extra_indexes=(bundle / "missing",)).verdict == "unknown"
+    plain.configure(ANYTHING)
+
+
+def test_what_the_user_allows_is_neither_hidden_nor_a_copy(bundle, open_service) -> None:
+    hide = replace(ANYTHING, attribution=AttributionMode.HIDE)
+    service = open_service(bundle, hide)
+    assert service.complete(cursor(), threading.Event()) == ()
+    for allowing in ({"allowed_sources": ("records",)}, {"allowed_licences": ("mit",)}):
+        service.configure(replace(hide, **allowing))
+        (suggestion,) = service.complete(cursor(), threading.Event())
+        assert suggestion.report.verdict == "common"
+        assert "records" in suggestion.report.reason
+    service.configure(replace(hide, allowed_licences=("Apache-2.0",)))
+    assert service.complete(cursor(), threading.Event()) == ()
 
 
 def test_the_prompt_is_shown_as_the_model_sees_it(plain) -> None:
