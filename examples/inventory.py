@@ -1,4 +1,4 @@
-"""A small stock book with two unfinished lines, used by `make try` as a file to complete in."""
+"""A small stock book with two unfinished lines, which `make try` and the playground begin with."""
 
 import json
 from pathlib import Path
