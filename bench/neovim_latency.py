@@ -1,0 +1,173 @@
+"""How long from a key to ghost text on the screen of a real Neovim, and what of it is the server.
+
+    python bench/neovim_latency.py [--keys N]
+
+Keys are bytes on a terminal, and ghost text is there when its first characters come back on it. The
+server's own time is from the message that asks to the message that answers, as Neovim sees them;
+the difference is what the plugin, Neovim's event loop and its drawing add. The rival is Neovim
+0.12's own ghost text, with the same server and the same keys. The time to load the plugin is what
+`--startuptime` says of its files. Uses the Neovims that `make neovims` fetches.
+"""
+
+import argparse
+import math
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.e2e.neovim import fetch  # noqa: E402
+from tests.e2e.neovim.driver import Neovim, clean_environment, wait_until  # noqa: E402
+
+TOOLS = REPOSITORY / "build" / "editor-tools"
+MAX_ADDED_MS = 60.0
+MAX_LOAD_MS = 5.0
+N_STARTS = 7
+INIT = """
+vim.g.loaded_python3_provider = 0
+vim.o.ruler, vim.o.showcmd, vim.o.showmode = false, false, false
+vim.opt.runtimepath:prepend("%s/editors/nvim")
+require("starling").setup({
+  cmd = { "%s", "%s/starling.py", "serve" },
+  engine = "%s",
+  settings = { minConfidence = -100, debounceMs = 0, prefetch = false },
+})
+Asked_ms, Server_ms = 0, {}
+vim.api.nvim_create_autocmd("LspRequest", { callback = function(event)
+  if event.data.request.method ~= "textDocument/inlineCompletion" then return end
+  local now_ms = vim.uv.hrtime() / 1e6
+  if event.data.request.type == "pending" then Asked_ms = now_ms
+  elseif event.data.request.type == "complete" then table.insert(Server_ms, now_ms - Asked_ms) end
+end })
+"""
+HEAD = "import os\n\n\ndef read_lines(path):\n    "
+# The first characters of the ghost text that are no spaces; nil without ghost text.
+GHOST = """
+for _, name in ipairs({ "starling.ghost", "nvim.lsp.inline_completion" }) do
+  local namespace = vim.api.nvim_get_namespaces()[name]
+  local marks = namespace
+    and vim.api.nvim_buf_get_extmarks(0, namespace, 0, -1, { details = true }) or {}
+  for _, mark in ipairs(marks) do
+    for _, line in ipairs({ mark[4].virt_text or {}, unpack(mark[4].virt_lines or {}) }) do
+      local word = line[1] and line[1][1]:match("%S+")
+      if word then return word end
+    end
+  end
+end"""
+# Typed key by key; before each the ghost text is taken away, so that each is a request of its own.
+TYPED = "return os.path.join(path, name)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--keys", type=int, default=40, help="how many keys, e.g. 40")
+    n_keys = parser.parse_args().keys
+    all_good = True
+    for version, engine in (("0.10", "own"), ("0.11", "own"), ("0.12", "own"), ("0.12", "native")):
+        try:
+            program = fetch.program_of(TOOLS, version)
+        except fetch.CannotFetch as error:
+            print(f"NEOVIM {version} WAS NOT MEASURED: {error}")
+            continue
+        all_good &= measure(program, version, engine, n_keys)
+    sys.exit(0 if all_good else 1)
+
+
+def measure(program: Path, version: str, engine: str, n_keys: int) -> bool:
+    """Prints one line; whether it is within the bars, which are the plugin's own."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        (home / "config" / "nvim").mkdir(parents=True)
+        values = (REPOSITORY, sys.executable, REPOSITORY, engine)
+        (home / "config" / "nvim" / "init.lua").write_text(INIT % values)
+        path = home / "a.py"
+        path.write_text(HEAD + "\n")
+        load_ms = statistics.median(loading_ms(program, home) for _ in range(N_STARTS))
+        neovim = Neovim(program, home, (str(path),))
+        try:
+            neovim.wait_for(
+                lambda: neovim.lua('return require("starling.status").current.state') == "ready",
+                "the model",
+            )
+            seen_ms, server_ms = type_keys(neovim, n_keys)
+        finally:
+            neovim.close()
+    if not seen_ms:
+        print(f"Neovim {version} {engine}: the model had nothing to say")
+        return False
+    added_ms = [seen - server for seen, server in zip(seen_ms, server_ms, strict=True)]
+    print(
+        f"Neovim {version} {engine:6}  key to ghost text {shown(seen_ms)} ms, "
+        f"server {shown(server_ms)} ms, added {shown(added_ms)} ms; plugin load {load_ms:.1f} ms",
+        flush=True,
+    )
+    if engine == "native":
+        return True
+    return quantile(added_ms, 95) <= MAX_ADDED_MS and load_ms <= MAX_LOAD_MS
+
+
+def type_keys(neovim: Neovim, n_keys: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from each key to its ghost text, and of the server's part in it."""
+    seen_ms, server_ms = [], []
+    neovim.press("5GA")
+    neovim.wait_for(lambda: neovim.lua(GHOST), "the first ghost text")
+    for number in range(n_keys):
+        if number % len(TYPED) == 0:
+            neovim.press("<Esc>cc    ")
+        neovim.press("<C-]>")
+        neovim.lua("vim.wait(100) Server_ms = {}")
+        neovim.drawn.clear()
+        before_s = time.perf_counter()
+        neovim.write_terminal(TYPED[number % len(TYPED)].encode())
+        wait_until(lambda: neovim.lua("return #Server_ms") > 0)
+        word = neovim.lua(f"vim.wait(100, function() {GHOST} end) {GHOST}")
+        if word is None:
+            continue  # The model has nothing to say here.
+        wait_until(lambda word=word: drawn_at_s(neovim, word.encode()) < math.inf)
+        seen_ms.append((drawn_at_s(neovim, word.encode()) - before_s) * 1000)
+        server_ms.append(neovim.lua("return Server_ms[1]"))
+    return seen_ms, server_ms
+
+
+def drawn_at_s(neovim: Neovim, text: bytes) -> float:
+    """When the text had come on the terminal; infinity before."""
+    so_far = b""
+    for at_s, chunk in tuple(neovim.drawn):
+        so_far += chunk
+        if text in so_far:
+            return at_s
+    return math.inf
+
+
+def loading_ms(program: Path, home: Path) -> float:
+    """Milliseconds that the plugin's own files took at a start (`--startuptime`, column `self`)."""
+    report = home / "startup"
+    report.unlink(missing_ok=True)
+    command = [program, "--headless", "--startuptime", report, "+qa"]
+    subprocess.run(command, env=clean_environment(home), check=True, capture_output=True)
+    per_file: dict[str, float] = {}
+    for line in report.read_text("utf-8").splitlines():
+        found = re.match(r"[\d.]+ +[\d.]+ +([\d.]+): (.*starling.*)", line)
+        if found and "init.lua" not in found[2]:
+            per_file[found[2]] = float(found[1])
+    assert per_file, "the plugin was not loaded"
+    return sum(per_file.values())
+
+
+def shown(values_ms: list[float]) -> str:
+    return f"{statistics.median(values_ms):.0f} / {quantile(values_ms, 95):.0f}"
+
+
+def quantile(values: list[float], percent: int) -> float:
+    """The value that so many percent do not exceed."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+if __name__ == "__main__":
+    main()
