@@ -32,7 +32,7 @@ try: $(VENV)/serving.stamp
 test: $(VENV)/everything.stamp vscode-tools neovims
 	$(MAKE) page || echo "THE PLAYGROUND WILL NOT BE TESTED: its page could not be built."
 	if [ -f $(VSCODE_TOOLS)/complete ]; then $(MAKE) vsix; fi
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/everything.stamp

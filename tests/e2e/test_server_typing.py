@@ -11,7 +11,8 @@ import pytest
 from tests import scripted_model
 from tests.lsp_client import LspClient
 
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000}
+# The scripted model listens to every file that it is shown, so it is shown one at a time.
+SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000, "otherFiles": False}
 CODE = "def total(numbers):\n    result = 0\n    for number in numbers:\n        "
 END = (3, 8)
 TEXT = "result += number"
