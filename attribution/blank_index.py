@@ -27,7 +27,7 @@ def blank_index(text: str) -> Index:
     hashes = window_hashes(folded)
     chosen = np.argmin(ranks(hashes), keepdims=True)
     tails = (hashes[chosen] & np.uint64((1 << TAIL_BITS) - 1)).astype(np.uint32)
-    codes = side_codes(folded, chosen)
+    check = tails << np.uint32(32 - TAIL_BITS) | side_codes(folded, chosen)
     row = ManifestRow(
         swhid="swh:1:cnt:" + "0" * 40,
         origin="folder:blank",
@@ -52,8 +52,7 @@ def blank_index(text: str) -> Index:
         provenance=Provenance(
             container=container,
             bucket_starts=_as_mapped(np.array([0, 1], dtype=np.uint32)),
-            checks=_as_mapped(tails << np.uint32(32 - TAIL_BITS) | codes),
-            positions=_as_mapped(chosen.astype(np.uint32)),
+            records=_as_mapped(np.stack([check, chosen.astype(np.uint32)], axis=1)),
             file_starts=_as_mapped(np.array([0, folded.size + SEPARATOR_BYTES], dtype=np.uint64)),
             file_origins=_as_mapped(np.zeros(1, dtype=np.uint32)),
             line_offsets=_as_mapped(np.array([0, 1], dtype=np.uint64)),

@@ -31,8 +31,6 @@ BITS_PER_KEY: Final = 16
 _MAGIC = b"STRLBLM\0"
 _WORDS_PER_BLOCK: Final = 8
 _BLOCK_BITS: Final = 64 * _WORDS_PER_BLOCK
-_MAX_PREFETCH_BYTES: Final = 256 << 20
-"""Every window asks the filter, so one of up to 128 million keys is wanted in memory at once."""
 _SALT = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT_32 = np.uint64(32)
@@ -57,7 +55,7 @@ class Bloom:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Maps the filter; raises a kind of IndexFileError."""
-        opened = container.open_container(path, _MAGIC, max_prefetch_bytes=_MAX_PREFETCH_BYTES)
+        opened = container.open_container(path, _MAGIC)
         words = opened.sections.get("words")
         n_keys = opened.facts.get("n_keys")
         if words is None or words.size % _WORDS_PER_BLOCK or not words.size or n_keys is None:

@@ -27,15 +27,14 @@ from attribution.fingerprint import winnow
 from attribution.manifest import MANIFEST_FILE, ManifestRow, RowSorter
 from attribution.normalize import fold, folded_line_lengths
 from attribution.posting_sort import MAX_IN_MEMORY, PostingSorter
+from attribution.postings import Postings, split
 from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
-    Postings,
     Provenance,
     encode_varints,
     file_starts,
     position_type,
-    split,
     write_provenance,
 )
 from attribution.scratch import MAX_IN_MEMORY_BYTES, Column, Scratch, chunks

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fingerprint import (
-    CODE_BITS,
     FAR_BYTES,
+    FAR_CODE_BITS,
     FILLER,
     NEAR_BYTES,
+    NEAR_CODE_BITS,
+    ONE_SIDE_BITS,
     WINDOW_BYTES,
     WINNOW_WINDOWS,
     HashArray,
@@ -28,7 +30,8 @@ from attribution.fingerprint import (
 from attribution.index import Index
 from attribution.kernel import kernel
 from attribution.normalize import ByteArray
-from attribution.provenance import SEPARATOR_BYTES, CodeArray, IntArray
+from attribution.postings import CodeArray
+from attribution.provenance import SEPARATOR_BYTES, IntArray
 
 MIN_OVERLAP_BYTES: Final = 12
 """Folded bytes of the suggestion that a match must cover, or a third of a shorter suggestion."""
@@ -105,7 +108,7 @@ def false_alarm_bound(n_windows: int, bloom_rate: float, foreign_hit_rate: float
     Chains of two collisions are left out: they must also agree on the file and, to the byte, on
     the distance, which is rarer by orders of magnitude than the lone ones counted here."""
     is_chosen = 2 / (WINNOW_WINDOWS + 1)
-    far_code_agrees = 2 / (1 << 2 * CODE_BITS)
+    far_code_agrees = 2 / (1 << ONE_SIDE_BITS)
     return n_windows * bloom_rate * foreign_hit_rate * is_chosen * far_code_agrees
 
 
@@ -158,14 +161,15 @@ def _may_follow(ranked: HashArray, window: int, next_window: int) -> bool:
 def _side(code: int, other: int, shift: int, n_available: int) -> tuple[int, int]:
     # Bytes beyond a hit that agree, and bytes up to which nothing contradicts.
     different = (code ^ other) >> shift
-    near_mask = (1 << CODE_BITS) - 1
+    near_mask = (1 << NEAR_CODE_BITS) - 1
+    far_mask = (1 << FAR_CODE_BITS) - 1 << NEAR_CODE_BITS
     if n_available < NEAR_BYTES:
         return 0, n_available
     if different & near_mask:
         return 0, NEAR_BYTES - 1
     if n_available < FAR_BYTES:
         return NEAR_BYTES, n_available
-    if different & (near_mask << CODE_BITS):
+    if different & far_mask:
         return NEAR_BYTES, FAR_BYTES - 1
     return FAR_BYTES, n_available
 
@@ -241,7 +245,7 @@ def _chains(
             continue
         first_window, last_window = windows[first], windows[last]
         left, left_possible = _reach(
-            codes, query_codes, windows, hits, first_window, 2 * CODE_BITS, min(start, file_start)
+            codes, query_codes, windows, hits, first_window, ONE_SIDE_BITS, min(start, file_start)
         )
         right, right_possible = _reach(
             codes, query_codes, windows, hits, last_window, 0,

@@ -33,7 +33,10 @@ from attribution.errors import (
 from attribution.fingerprint import SCHEME
 from attribution.normalize import NORMALIZER_VERSION
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+MAX_READ_AHEAD_BYTES: Final = 256 << 20
+"""A file or section up to this size is wanted in memory at once: a filter of 128 million keys, a
+table of 30 million."""
 
 _ALIGNMENT_BYTES = 64
 _DIGEST_BYTES = 16
@@ -58,6 +61,11 @@ class Container:
     """What the sections are views of; None for one in memory."""
 
     @property
+    def is_read_ahead(self) -> bool:
+        """Whether the system was asked for all of the file when it was opened."""
+        return self.mapped is None or len(self.mapped) <= MAX_READ_AHEAD_BYTES
+
+    @property
     def size_bytes(self) -> int:
         """Of all sections."""
         return sum(section.nbytes for section in self.sections.values())
@@ -74,10 +82,22 @@ class Container:
         """Asks the system for the pages of these items of a section, without waiting for them."""
         if self.mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
             return
-        offset = section.ctypes.data - np.frombuffer(self.mapped, dtype=np.uint8).ctypes.data
-        pages = np.unique((offset + items * section.itemsize) // mmap.PAGESIZE)
+        pages = np.unique((self._offset_of(section) + items * section.itemsize) // mmap.PAGESIZE)
         for page in pages.tolist():
             self.mapped.madvise(mmap.MADV_WILLNEED, page * mmap.PAGESIZE, mmap.PAGESIZE)
+
+    def read_ahead_whole(self, section: Array) -> None:
+        """Asks for all of a section, if that is not too much."""
+        if self.mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        if 0 < section.nbytes <= MAX_READ_AHEAD_BYTES:
+            first = self._offset_of(section) // mmap.PAGESIZE * mmap.PAGESIZE
+            n_bytes = min(section.nbytes + mmap.PAGESIZE, len(self.mapped) - first)
+            self.mapped.madvise(mmap.MADV_WILLNEED, first, n_bytes)
+
+    def _offset_of(self, section: Array) -> int:
+        whole = np.frombuffer(self.mapped, dtype=np.uint8) if self.mapped is not None else section
+        return int(section.ctypes.data - whole.ctypes.data)
 
     def _verify(self) -> None:
         for name, section in self.sections.items():
@@ -115,10 +135,10 @@ def write(
         file.write(bytes(-section.nbytes % _ALIGNMENT_BYTES))
 
 
-def open_container(path: Path, magic: bytes, *, max_prefetch_bytes: int = 0) -> Container:
+def open_container(path: Path, magic: bytes) -> Container:
     """Maps `path`. Raises a kind of IndexFileError that says what is wrong with it.
 
-    A file of up to `max_prefetch_bytes` is read ahead by the system, without waiting for it; of a
+    A file of up to MAX_READ_AHEAD_BYTES is read ahead by the system, without waiting for it; of a
     larger one only the pages that are asked for, since questions go all over it.
     """
     if sys.byteorder != "little":
@@ -139,7 +159,7 @@ def open_container(path: Path, magic: bytes, *, max_prefetch_bytes: int = 0) -> 
         raise IndexFileError(
             f"{path} cannot be opened ({error.strerror or error}): check the file's permissions"
         ) from error
-    _advise(mapped, "MADV_WILLNEED" if size_bytes <= max_prefetch_bytes else "MADV_RANDOM")
+    _advise(mapped, "MADV_WILLNEED" if size_bytes <= MAX_READ_AHEAD_BYTES else "MADV_RANDOM")
     description = _read_header(path, mapped, magic)
     _check_versions(path, description)
     try:

@@ -16,9 +16,10 @@ GUARANTEED_BYTES = WINDOW_BYTES + WINNOW_WINDOWS - 1. About 2 / 51 of all window
 The rank is a multiple of the hash, not the hash: kept windows have small ranks, and if those were
 their hashes, filter and table would find all their keys crowded into their first blocks.
 
-**Side codes.** With each kept window go four 5-bit hashes of its neighbourhood: of the 12 and the
+**Side codes.** With each kept window go four short hashes of its neighbourhood: of the 12 and the
 25 bytes before it, and of the 12 and the 25 after it. They tell a copy that goes on from 50 bytes
-that agree by chance, with the text of the corpus not at hand; `match` has the arithmetic.
+that agree by chance, with the text of the corpus not at hand; `match` has the arithmetic. The far
+ones are longer, because a stretch just too short for a copy has a near code that truly agrees.
 
 It knows nothing of files on disk.
 """
@@ -45,8 +46,10 @@ FAR_BYTES: Final = 25
 """Second side code. Of 49 bytes around a window at least 25 are on one side of it, so a window
 inside a copy of GUARANTEED_BYTES always has one far code that agrees."""
 
-CODE_BITS: Final = 5
-SIDE_CODE_BITS: Final = 4 * CODE_BITS
+NEAR_CODE_BITS: Final = 5
+FAR_CODE_BITS: Final = 7
+ONE_SIDE_BITS: Final = NEAR_CODE_BITS + FAR_CODE_BITS
+SIDE_CODE_BITS: Final = 2 * ONE_SIDE_BITS
 
 HashArray = NDArray[np.uint64]
 
@@ -60,7 +63,7 @@ SCHEME: Final = {
     "min_distinct_bytes": MIN_DISTINCT_BYTES,
     "min_changes": MIN_CHANGES,
     "side_bytes": [NEAR_BYTES, FAR_BYTES],
-    "code_bits": CODE_BITS,
+    "code_bits": [NEAR_CODE_BITS, FAR_CODE_BITS],
 }
 """Stamped into every index; an index with other values is refused."""
 
@@ -70,8 +73,8 @@ _RANK = np.uint64(0xD1342543DE82EF95)
 _ONE = np.uint64(1)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+_FAR_SHIFT, _LEFT_SHIFT = np.uint32(NEAR_CODE_BITS), np.uint32(ONE_SIDE_BITS)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
-_TOP_BITS = np.uint64(64 - CODE_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +189,12 @@ def _winnow(ranked: HashArray) -> NDArray[np.int64]:
 
 
 @kernel
-def _side_code(folded: ByteArray, first: int, last: int) -> np.uint32:
-    # CODE_BITS of the hash of folded[first:last]
+def _side_code(folded: ByteArray, first: int, last: int, n_bits: int) -> np.uint32:
+    # the top bits of the hash of folded[first:last]
     h = np.uint64(0)
     for i in range(first, last):
         h = h * _MULTIPLIER + np.uint64(folded[i]) + _ONE
-    return np.uint32(_mix(h) >> _TOP_BITS)
+    return np.uint32(_mix(h) >> np.uint64(64 - n_bits))
 
 
 @kernel
@@ -201,14 +204,14 @@ def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint
     for k in range(starts.size):
         start = starts[k]
         end = start + WINDOW_BYTES
-        code = np.uint32(0)
+        right, left = np.uint32(0), np.uint32(0)
         if end + NEAR_BYTES <= folded.size:
-            code |= _side_code(folded, end, end + NEAR_BYTES)
+            right = _side_code(folded, end, end + NEAR_BYTES, NEAR_CODE_BITS)
         if end + FAR_BYTES <= folded.size:
-            code |= _side_code(folded, end, end + FAR_BYTES) << np.uint32(CODE_BITS)
+            right |= _side_code(folded, end, end + FAR_BYTES, FAR_CODE_BITS) << _FAR_SHIFT
         if start >= NEAR_BYTES:
-            code |= _side_code(folded, start - NEAR_BYTES, start) << np.uint32(2 * CODE_BITS)
+            left = _side_code(folded, start - NEAR_BYTES, start, NEAR_CODE_BITS)
         if start >= FAR_BYTES:
-            code |= _side_code(folded, start - FAR_BYTES, start) << np.uint32(3 * CODE_BITS)
-        codes[k] = code
+            left |= _side_code(folded, start - FAR_BYTES, start, FAR_CODE_BITS) << _FAR_SHIFT
+        codes[k] = right | left << _LEFT_SHIFT
     return codes

@@ -80,8 +80,7 @@ class Index:
             )
         manifest = _map_manifest(directory / MANIFEST_FILE, int(provenance.manifest_frames[-1]))
         marks = provenance.container.facts.get("manifest_marks")
-        # Indexes of the first days have none.
-        if marks is not None and marks != frame_marks(manifest, provenance.manifest_frames):
+        if marks != frame_marks(manifest, provenance.manifest_frames):
             raise IndexMismatchError(
                 f"{MANIFEST_FILE} in {directory} is not the one that the index was built from: "
                 "rebuild the index"

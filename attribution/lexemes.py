@@ -95,6 +95,9 @@ def _string_end(source: ByteArray, start: int) -> int:
 
 @kernel
 def _operator_end(source: ByteArray, start: int, long_operators: PlaceArray) -> int:
+    following = source[start + 1] if start + 1 < source.size else 0
+    if following <= 32 or _is_letter(following) or _is_digit(following):
+        return start + 1
     for length in range(4, 1, -1):
         if start + length <= source.size:
             packed = 0

@@ -14,19 +14,19 @@ same ground are one match with several sources.
 - what is taken has 75 or more folded bytes in a row that agree: a lone hit needs a far code
   that agrees (50 + 25), two hits need near codes on both sides, one far code, or a wider span.
   Hits are certain. What codes add at an end is not quite: where the neighbourhood differs, a near
-  code of 5 bits agrees all the same once in 32 times, near and far code together once in 1024.
+  code of 5 bits agrees all the same once in 32 times, the far code of 7 once in 128.
 
 **False alarms** (hashes that collide; `chains.false_alarm_bound`, and a test that computes it). By
-chance a window passes the filter with 9.1e-4, meets a posting with 12 / 2**12 = 2.9e-3, is one that
+chance a window passes the filter with 9.1e-4, meets a posting with 12 / 2**8 = 4.7e-2, is one that
 winnowing would choose in the query too, as one hit of a chain must be, with 2 / 51 = 3.9e-2, and
-one of its two pairs of near and far code agrees with 2 / 2**10 = 2.0e-3: 2e-10 in all. A suggestion
-of 400 bytes with its tail has 501 windows: 1e-7 a suggestion, whatever the size of the index.
+one of its two pairs of near and far code agrees with 2 / 2**12 = 4.9e-4: 8e-10 in all. A suggestion
+of 400 bytes with its tail has 501 windows: 4e-7 a suggestion, whatever the size of the index.
 
 **What is said.** COPY: stands in the index, in files of one or two origins. COMMON: stands in three
 or more origins, or is a licence text or imports only. NONE: every index was asked and no copy was
-found. UNKNOWN: there was no index; one failed; tail and suggestion have fewer than 99 folded bytes,
-so that there was nothing that could be looked up; or the tail is a copy and the suggestion so short
-that nothing tells whether it goes on. `reason` says which.
+found. UNKNOWN: there was no index; one failed and no other has a copy; tail and suggestion have
+fewer than 99 folded bytes, so that there was nothing that could be looked up; or the tail is a copy
+and the suggestion so short that nothing tells whether it goes on. `reason` says which.
 """
 
 import time
@@ -121,7 +121,11 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     """`is_open`: there are chains that may or may not go on into the suggestion."""
     if matches:
-        return verdict_of(matches), ""
+        verdict = verdict_of(matches)
+        if verdict is Verdict.COMMON and problems:
+            # It may be a copy of what could not be asked.
+            return Verdict.UNKNOWN, problems[0]
+        return verdict, ""
     if is_open:
         return Verdict.UNKNOWN, (
             "the text before it stands in the training data, and the suggestion is too short to "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fingerprint import Fingerprints
-from attribution.provenance import Postings
+from attribution.postings import Postings
 from attribution.scratch import Scratch
 
 PARTS: Final = 256

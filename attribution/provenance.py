@@ -3,9 +3,11 @@
 All folded texts are thought of as one, in manifest order, a separating byte between two files; a
 posting is a position in it (32 bits, or 64 where that text is 4 GiB or longer: `wide`). Postings
 are sorted by hash and cut into buckets of about POSTINGS_PER_BUCKET by the upper half of the hash,
-so a bucket is found by one multiplication. A posting costs 8 bytes: the low 12 bits of the hash and
-the side codes (20 bits) in `checks`, and the position. A foreign hash meets a posting with the same
-12 bits with probability `foreign_hit_rate` = POSTINGS_PER_BUCKET / 2**12 = 2.9e-3.
+so a bucket is found by one multiplication. A posting is a record of two words of 32 bits (three
+where it is wide): the low 8 bits of the hash with the side codes (24 bits), and the position. The
+words of a posting stand together, so that a bucket whose pages are not in memory costs one wait for
+the disk. A foreign hash meets a posting with the same 8 bits with probability `foreign_hit_rate` =
+POSTINGS_PER_BUCKET / 2**8 = 4.7e-2.
 
 Of a hash that stands in more than MAX_POSTINGS places that many stand in its bucket, so that no
 question gets long: the first of each origin, then the first of what is left. All its places stand
@@ -13,8 +15,7 @@ apart, under the whole hash, in the sections `more_*`, for who asks for all (`al
 table of which files have been forgotten. Lines are found by the folded length of every line, one
 varint each.
 
-Reader and writer of the format are both here. It knows of row numbers, not of manifest rows. Tables
-written before there were `more_*` and `manifest_marks` are read as they are.
+Reader and writer of the format are both here. It knows of row numbers, not of manifest rows.
 """
 
 import time
@@ -31,10 +32,10 @@ from attribution.container import Container
 from attribution.errors import IndexDamagedError
 from attribution.fingerprint import SIDE_CODE_BITS, HashArray
 from attribution.kernel import kernel
+from attribution.postings import MAX_POSTINGS, CodeArray, Postings
 from attribution.scratch import Allocate, chunks
 
 PROVENANCE_FILE = "provenance.bin"
-MAX_POSTINGS: Final = 16
 POSTINGS_PER_BUCKET: Final = 12
 TAIL_BITS: Final = 32 - SIDE_CODE_BITS
 SEPARATOR_BYTES: Final = 1
@@ -53,7 +54,6 @@ _TAIL_MASK = np.uint64((1 << TAIL_BITS) - 1)
 _SHIFT_32 = np.uint64(32)
 
 IntArray = NDArray[np.int64]
-CodeArray = NDArray[np.uint32]
 
 
 def _no_u64() -> NDArray[np.uint64]:
@@ -62,23 +62,6 @@ def _no_u64() -> NDArray[np.uint64]:
 
 def _no_codes() -> CodeArray:
     return np.empty(0, dtype=np.uint32)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Postings:
-    """Places of windows, sorted by (hash, position); the arrays may be maps of files."""
-
-    hashes: HashArray
-    positions: NDArray[Any]
-    """uint64, or what `position_type` says."""
-    side_codes: CodeArray
-
-    def __getitem__(self, chosen: "slice | NDArray[Any]") -> "Postings":
-        return Postings(
-            hashes=self.hashes[chosen],
-            positions=self.positions[chosen],
-            side_codes=self.side_codes[chosen],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +103,9 @@ class Provenance:
 
     container: Container
     bucket_starts: NDArray[Any]
-    checks: NDArray[np.uint32]
-    positions: NDArray[Any]
+    """Where the postings of each bucket start, and where they end as last item."""
+    records: NDArray[np.uint32]
+    """(n_postings, 2 or 3): tail of the hash and side codes; the position, lower half first."""
     file_starts: NDArray[np.uint64]
     file_origins: NDArray[np.uint32]
     line_offsets: NDArray[np.uint64]
@@ -143,7 +127,6 @@ class Provenance:
         table = cls(container=opened, **_sections_of(path, opened))
         if (
             table.bucket_starts.size < 2
-            or table.checks.size != table.positions.size
             or table.file_starts.size != table.file_origins.size + 1
             or table.line_offsets.size != table.file_origins.size + 1
             or not table.manifest_frames.size
@@ -151,11 +134,17 @@ class Provenance:
             or (table.more_keys.size and table.more_starts.size != table.more_keys.size + 1)
         ):
             raise IndexDamagedError(f"{path} has sections of odd sizes: rebuild the index")
+        if not opened.is_read_ahead:
+            opened.read_ahead_whole(table.bucket_starts)
         return table
 
     @property
     def n_files(self) -> int:
         return int(self.file_origins.size)
+
+    @property
+    def n_postings(self) -> int:
+        return len(self.records)
 
     def hits(self, hashes: HashArray, windows: IntArray) -> Hits:
         """Postings of the hashes at the indices `windows`, but those of forgotten files."""
@@ -201,10 +190,10 @@ class Provenance:
         return np.clip(at - 1, 0, max(0, self.n_files - 1)).astype(np.int64)
 
     def _hits(self, hashes: HashArray, windows: IntArray) -> Hits:
-        arguments = (self.bucket_starts, self.checks, self.positions, hashes, windows)
-        if windows.size > 1:
+        arguments = (self.bucket_starts, self.records, hashes, windows)
+        if windows.size > 1 and not self.container.is_read_ahead:
             started = time.perf_counter()
-            _hits(*arguments[:4], windows[:1], 2 * MAX_POSTINGS, _MAX_HITS)
+            _hits(*arguments[:3], windows[:1], 2 * MAX_POSTINGS, _MAX_HITS)
             if time.perf_counter() - started > _SLOW_S:
                 self._read_ahead(hashes[windows])
         # Twice MAX_POSTINGS: two hashes of one bucket may agree in all that is stored of them.
@@ -219,12 +208,11 @@ class Provenance:
         one for each."""
         n_buckets = np.uint64(self.bucket_starts.size - 1)
         buckets = (((hashes >> _SHIFT_32) * n_buckets) >> _SHIFT_32).astype(np.int64)
-        self.container.read_ahead(self.bucket_starts, buckets)
+        # The starts themselves were asked for when the table was opened, unless they are many.
         # Clipped, because a damaged body may say anything.
-        last = max(0, self.checks.size - 1)
+        last = max(0, self.n_postings - 1)
         firsts = np.minimum(self.bucket_starts[buckets].astype(np.uint64), last).astype(np.int64)
-        self.container.read_ahead(self.checks, firsts)
-        self.container.read_ahead(self.positions, firsts)
+        self.container.read_ahead(self.records, firsts * self.records.shape[1])
 
     def lines(self, file_idx: int, first_byte: int, last_byte: int) -> tuple[int, int]:
         """The lines, from 1, that hold two offsets in the folded text of a file."""
@@ -235,7 +223,7 @@ class Provenance:
 
 def foreign_hit_rate(provenance: Provenance) -> float:
     """Probability that a hash that was never added meets a posting all the same; at most."""
-    return float(provenance.checks.size / (provenance.bucket_starts.size - 1) / 2**TAIL_BITS)
+    return float(provenance.n_postings / (provenance.bucket_starts.size - 1) / 2**TAIL_BITS)
 
 
 def position_type(n_text_bytes: int) -> "np.dtype[Any]":
@@ -248,15 +236,6 @@ def file_starts(lengths: IntArray) -> NDArray[np.uint64]:
     starts = np.zeros(lengths.size + 1, dtype=np.uint64)
     np.cumsum(lengths + SEPARATOR_BYTES, out=starts[1:], dtype=np.uint64)
     return starts
-
-
-def split(postings: Postings, origins: NDArray[np.uint32]) -> tuple[Postings, Postings]:
-    """At most MAX_POSTINGS of each hash; and all postings of those hashes that have more.
-
-    `origins` has the origin of each posting.
-    """
-    keep, is_more = _split(postings.hashes, origins)
-    return postings[keep], postings[is_more]
 
 
 def write_provenance(
@@ -288,8 +267,7 @@ def write_provenance(
         },
         sections={
             "bucket_starts": _bucket_starts(postings, allocate),
-            "checks": _checks(postings, allocate),
-            "positions": postings.positions,
+            "postings": _records(postings, allocate),
             "file_starts": files.starts,
             "file_origins": files.origins,
             "line_offsets": files.line_offsets,
@@ -312,25 +290,26 @@ def _sections_of(path: Path, opened: Container) -> dict[str, NDArray[Any]]:
     of_positions = np.uint64 if opened.facts.get("wide") else np.uint32
     kinds: dict[str, type[np.unsignedinteger[Any]]] = {
         "bucket_starts": of_positions,
-        "checks": np.uint32,
-        "positions": of_positions,
+        "postings": np.uint32,
         "file_starts": np.uint64,
         "file_origins": np.uint32,
         "line_offsets": np.uint64,
         "line_lengths": np.uint8,
         "manifest_frames": np.uint64,
+        "more_keys": np.uint64,
+        "more_starts": np.uint64,
+        "more_positions": of_positions,
+        "more_codes": np.uint32,
     }
-    if "more_keys" in opened.sections:
-        kinds |= {
-            "more_keys": np.uint64,
-            "more_starts": np.uint64,
-            "more_positions": of_positions,
-            "more_codes": np.uint32,
-        }
     for name, kind in kinds.items():
         if name not in opened.sections or opened.sections[name].dtype != kind:
             raise IndexDamagedError(f"{path} lacks its section {name}: rebuild the index")
-    return {name: opened.sections[name] for name in kinds}
+    sections = {name: opened.sections[name] for name in kinds}
+    n_words = 3 if opened.facts.get("wide") else 2
+    postings = sections.pop("postings")
+    if postings.size % n_words:
+        raise IndexDamagedError(f"{path} has half a posting: rebuild the index")
+    return sections | {"records": postings.reshape(-1, n_words)}
 
 
 def _bucket_starts(postings: Postings, allocate: Allocate) -> NDArray[Any]:
@@ -345,12 +324,19 @@ def _bucket_starts(postings: Postings, allocate: Allocate) -> NDArray[Any]:
     return starts
 
 
-def _checks(postings: Postings, allocate: Allocate) -> NDArray[np.uint32]:
-    checks = allocate(postings.hashes.size, np.uint32)
+def _records(postings: Postings, allocate: Allocate) -> NDArray[np.uint32]:
+    """The postings as one row of words."""
+    n_words = 1 + postings.positions.dtype.itemsize // 4
+    records = allocate(postings.hashes.size * n_words, np.uint32)
     for part in chunks(postings.hashes.size):
         tails = (postings.hashes[part] & _TAIL_MASK).astype(np.uint32)
-        checks[part] = tails << _TAIL_SHIFT | postings.side_codes[part]
-    return checks
+        of_part = records[part.start * n_words : part.stop * n_words].reshape(-1, n_words)
+        of_part[:, 0] = tails << _TAIL_SHIFT | postings.side_codes[part]
+        positions = np.ascontiguousarray(postings.positions[part]).astype(
+            postings.positions.dtype.newbyteorder("<")
+        )
+        of_part[:, 1:] = positions.view("<u4").reshape(-1, n_words - 1)
+    return records
 
 
 # Counts and offsets that come from the file are clamped below: a damaged body, which opening does
@@ -360,15 +346,15 @@ def _checks(postings: Postings, allocate: Allocate) -> NDArray[np.uint32]:
 @kernel
 def _hits(
     bucket_starts: NDArray[Any],
-    checks: NDArray[np.uint32],
-    positions: NDArray[Any],
+    records: NDArray[np.uint32],
     hashes: HashArray,
     windows: IntArray,
     max_postings: int,
     max_hits: int,
 ) -> tuple[IntArray, IntArray, CodeArray]:
-    # bucket_starts: (b + 1,) uint, checks: (p,) uint32, positions: (p,) uint,
-    # hashes: (n,) uint64, windows: (k,) int64 -> three arrays (h,), h <= max_hits
+    # bucket_starts: (b + 1,) uint, records: (p, 2 or 3) uint32, hashes: (n,) uint64,
+    # windows: (k,) int64 -> three arrays (h,), h <= max_hits
+    n_postings, n_words = records.shape
     n_buckets = np.uint64(bucket_starts.size - 1)
     capacity = min(max_hits, windows.size * max_postings)
     found = np.empty(capacity, dtype=np.int64)
@@ -379,16 +365,20 @@ def _hits(
         h = hashes[windows[k]]
         bucket = np.int64(((h >> _SHIFT_32) * n_buckets) >> _SHIFT_32)
         tail = np.uint32(h & _TAIL_MASK)
-        first = min(int(np.int64(bucket_starts[bucket])), checks.size)
-        last = min(int(np.int64(bucket_starts[bucket + 1])), checks.size)
+        first = min(int(np.int64(bucket_starts[bucket])), n_postings)
+        last = min(int(np.int64(bucket_starts[bucket + 1])), n_postings)
         n_taken = 0
         for p in range(first, last):
-            if checks[p] >> _TAIL_SHIFT == tail:
+            check = records[p, 0]
+            if check >> _TAIL_SHIFT == tail:
                 if n_found == capacity or n_taken == max_postings:
                     break
+                position = np.uint64(records[p, 1])
+                if n_words == 3:
+                    position |= np.uint64(records[p, 2]) << _SHIFT_32
                 found[n_found] = windows[k]
-                found_positions[n_found] = np.int64(positions[p])
-                found_codes[n_found] = checks[p] & _CODE_MASK
+                found_positions[n_found] = np.int64(position)
+                found_codes[n_found] = check & _CODE_MASK
                 n_found += 1
                 n_taken += 1
     return found[:n_found], found_positions[:n_found], found_codes[:n_found]
@@ -425,33 +415,6 @@ def _all_places(
                 found_codes[n_found] = more_codes[p] & _CODE_MASK
                 n_found += 1
     return found, found_positions, found_codes
-
-
-@kernel
-def _split(
-    hashes: HashArray, origins: NDArray[np.uint32]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    # hashes: (p,) uint64 sorted, origins: (p,) uint32 rising among equal hashes -> two (p,) bool
-    keep = np.zeros(hashes.size, dtype=np.bool_)
-    is_more = np.zeros(hashes.size, dtype=np.bool_)
-    first = 0
-    while first < hashes.size:
-        last = first
-        while last < hashes.size and hashes[last] == hashes[first]:
-            last += 1
-        if last - first > MAX_POSTINGS:
-            is_more[first:last] = True
-        n_kept = 0
-        for p in range(first, last):
-            if n_kept < MAX_POSTINGS and (p == first or origins[p] != origins[p - 1]):
-                keep[p] = True
-                n_kept += 1
-        for p in range(first, last):
-            if n_kept < MAX_POSTINGS and not keep[p]:
-                keep[p] = True
-                n_kept += 1
-        first = last
-    return keep, is_more
 
 
 @kernel

@@ -17,11 +17,13 @@ import numpy as np
 
 from attribution.errors import NameFormError
 from attribution.fingerprint import (
-    CODE_BITS,
     FAR_BYTES,
+    FAR_CODE_BITS,
     FILLER,
     GUARANTEED_BYTES,
     NEAR_BYTES,
+    NEAR_CODE_BITS,
+    ONE_SIDE_BITS,
     WINDOW_BYTES,
     WINNOW_WINDOWS,
     HashArray,
@@ -149,12 +151,13 @@ def _agreeing(query: Folded, hits: Hits) -> Hits:
     n_after = query.folded.size - hits.windows - WINDOW_BYTES
     different = hits.side_codes ^ side_codes(query.folded, hits.windows)
     compared = np.zeros(hits.windows.size, dtype=np.uint32)
-    for shift, is_there in (
-        (0, n_after >= NEAR_BYTES),
-        (CODE_BITS, n_after >= FAR_BYTES),
-        (2 * CODE_BITS, hits.windows >= NEAR_BYTES),
-        (3 * CODE_BITS, hits.windows >= FAR_BYTES),
+    near = (1 << NEAR_CODE_BITS) - 1
+    far = (1 << FAR_CODE_BITS) - 1 << NEAR_CODE_BITS
+    for code, is_there in (
+        (near, n_after >= NEAR_BYTES),
+        (far, n_after >= FAR_BYTES),
+        (near << ONE_SIDE_BITS, hits.windows >= NEAR_BYTES),
+        (far << ONE_SIDE_BITS, hits.windows >= FAR_BYTES),
     ):
-        code = np.uint32(((1 << CODE_BITS) - 1) << shift)
-        compared |= np.where(is_there, code, np.uint32(0))
+        compared |= np.where(is_there, np.uint32(code), np.uint32(0))
     return hits[(different & compared) == 0]

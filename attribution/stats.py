@@ -65,7 +65,7 @@ def stats_of(index: Index) -> Stats:
         licences=dict(licences.most_common()),
         languages=dict(languages.most_common()),
         n_fingerprints=index.n_fingerprints,
-        n_postings=int(table.checks.size),
+        n_postings=table.n_postings,
         n_common=int(table.more_keys.size),
         filter_rate_promised=index.bloom.promised_rate,
         filter_rate_measured=measured_rate(index),

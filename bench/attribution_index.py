@@ -34,14 +34,13 @@ from attribution.fingerprint import SIDE_CODE_BITS, Fingerprints
 from attribution.full_text import FullTextWriter
 from attribution.index import INDEX_FILES, Index
 from attribution.posting_sort import PostingSorter
+from attribution.postings import Postings, split
 from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
-    Postings,
     Provenance,
     file_starts,
     position_type,
-    split,
     write_provenance,
 )
 from attribution.scratch import Column, Scratch

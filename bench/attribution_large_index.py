@@ -31,16 +31,15 @@ import numpy as np
 from attribution import provenance
 from attribution.bloom import BLOOM_FILE, write_bloom
 from attribution.build import build_index
-from attribution.fingerprint import winnow
+from attribution.fingerprint import SIDE_CODE_BITS, winnow
 from attribution.index import Index
 from attribution.match import find, warm_up
 from attribution.normalize import fold
+from attribution.postings import Postings, split
 from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
-    Postings,
     Provenance,
-    split,
     write_provenance,
 )
 
@@ -103,7 +102,10 @@ def enlarge(directory: Path, texts: list[str], n_keys: int) -> None:
     )
     positions = np.concatenate([own, end + 25 * np.arange(n_more, dtype=np.uint64)])
     codes = np.concatenate(
-        [*(part.side_codes for part in parts), rng.integers(0, 1 << 20, n_more, dtype=np.uint32)]
+        [
+            *(part.side_codes for part in parts),
+            rng.integers(0, 1 << SIDE_CODE_BITS, n_more, dtype=np.uint32),
+        ]
     )
     order = np.argsort(hashes, kind="stable")
     everything = Postings(

@@ -42,7 +42,7 @@ def test_corpus_id_is_that_of_the_rows(tmp_path):
 
 def test_about_nine_bytes_a_posting(tmp_path):
     index = index_of(tmp_path, module_documents())
-    n_postings = index.provenance.checks.size
+    n_postings = index.provenance.n_postings
     size_bytes = (tmp_path / "provenance.bin").stat().st_size
     assert size_bytes / n_postings < 9.5
 

@@ -155,25 +155,6 @@ def test_a_header_of_the_other_byte_order_is_refused(small, monkeypatch):
         Index.open(small, expected_corpus_id=None)
 
 
-def test_an_index_of_the_first_version_of_the_table_is_read(small):
-    """Bundles that are out there have no table of what is common and no marks of the manifest."""
-    path = small / PROVENANCE_FILE
-    old = container.open_container(path, b"STRLPRV\0")
-    sections = {
-        name: section.copy() for name, section in old.sections.items() if "more" not in name
-    }
-    assert len(sections) == len(old.sections) - 4
-    facts = {name: value for name, value in old.facts.items() if name != "manifest_marks"}
-    with open(path, "wb") as file:
-        container.write(
-            file, magic=b"STRLPRV\0", corpus_id=old.corpus_id, facts=facts, sections=sections
-        )
-    index = Index.open(small, expected_corpus_id=old.corpus_id)
-    index.verify()
-    assert find("", invented_code(1, 40), [index]).matches[0].sources[0].path == "1.py"
-    assert [place.row.path for place in search(invented_code(2, 40), [index]).places] == ["2.py"]
-
-
 @pytest.mark.parametrize("name", INDEX_FILES)
 def test_every_truncation_is_noticed(small, name):
     path = small / name

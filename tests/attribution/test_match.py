@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from attribution import chains
 from attribution.chains import MIN_OVERLAP_BYTES, false_alarm_bound
 from attribution.fingerprint import (
-    CODE_BITS,
     FAR_BYTES,
     FILLER,
     GUARANTEED_BYTES,
     NEAR_BYTES,
+    NEAR_CODE_BITS,
+    ONE_SIDE_BITS,
     WINDOW_BYTES,
     side_codes,
     window_hashes,
@@ -310,6 +311,10 @@ def test_a_licence_header_is_common_even_in_one_project(tmp_path):
     )
     index = index_of(tmp_path, [document(header + PLANTED)])
     assert find("", header, [index]).verdict is Verdict.COMMON
+    # Another index, which could not be asked, may have it as the code of one project.
+    elsewhere = find("", header, [index], problems=["the index of X is damaged"])
+    assert elsewhere.verdict is Verdict.UNKNOWN and elsewhere.matches
+    assert elsewhere.reason.startswith("the index of X")
     assert find("", PLANTED, [index]).verdict is Verdict.COPY
 
 
@@ -442,7 +447,7 @@ def test_the_false_alarm_bound_that_the_docstring_states(trained):
     bound = false_alarm_bound(
         n_windows, trained.bloom.promised_rate, foreign_hit_rate(trained.provenance)
     )
-    assert 5e-8 < bound < 2e-7
+    assert 2e-7 < bound < 8e-7
 
 
 def test_far_codes_agree_by_chance_as_rarely_as_the_bound_assumes():
@@ -451,9 +456,9 @@ def test_far_codes_agree_by_chance_as_rarely_as_the_bound_assumes():
     one, two = (rng.integers(32, 127, 100 * n_pairs).astype(np.uint8) for _ in range(2))
     starts = np.arange(FAR_BYTES, 100 * n_pairs, 100)
     different = side_codes(one, starts) ^ side_codes(two, starts)
-    for side in (different & 0x3FF, different >> 10):
+    for side in (different & (1 << ONE_SIDE_BITS) - 1, different >> ONE_SIDE_BITS):
         n_agree = int((side == 0).sum())
-        expected = n_pairs / 2**10
+        expected = n_pairs / 2**12
         assert abs(n_agree - expected) < 5 * expected**0.5
 
 
@@ -464,7 +469,7 @@ def test_what_is_taken_and_what_is_refused_by_arithmetic():
         # Codes agree inside the copy and, at worst, disagree right after it.
         near = 0 if n_in_copy >= NEAR_BYTES else 1
         far = 0 if n_in_copy >= FAR_BYTES else 1
-        return chains._side(near | far << CODE_BITS, 0, 0, n_available)
+        return chains._side(near | far << NEAR_CODE_BITS, 0, 0, n_available)
 
     for span in range(WINDOW_BYTES, GUARANTEED_BYTES + 1):
         for n_left in range(GUARANTEED_BYTES - span + 1):

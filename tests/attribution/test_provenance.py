@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution import provenance
+from attribution import container, provenance
 from attribution.normalize import fold, folded_line_lengths
+from attribution.postings import MAX_POSTINGS, Postings, split
 from attribution.provenance import (
-    MAX_POSTINGS,
     PROVENANCE_FILE,
     FileTable,
-    Postings,
     Provenance,
     encode_varints,
     file_starts,
     foreign_hit_rate,
-    split,
     write_provenance,
 )
 
@@ -76,17 +74,19 @@ def random_postings(n_postings, n_distinct):
 def test_every_posting_is_found_with_its_position_and_code(
     tmp_path, monkeypatch, n_postings, n_distinct, wide, is_slow
 ):
-    # A slow disk is asked for all pages at once.
-    monkeypatch.setattr(provenance, "_SLOW_S", -1.0 if is_slow else 1e9)
+    if is_slow:
+        # A table that is too large to be read ahead, on a disk that is asked for pages at once.
+        monkeypatch.setattr(container, "MAX_READ_AHEAD_BYTES", 1000)
+        monkeypatch.setattr(provenance, "_SLOW_S", -1.0)
     postings = random_postings(n_postings, n_distinct)
     table = table_of(tmp_path, postings, files_of([n_postings + 100]), wide=wide)
     keys, counts = np.unique(postings.hashes, return_counts=True)
     assert set(found_by(table.all_hits, keys)) >= set(triples(postings))
-    # Beyond those, only what two hashes of one bucket share by chance.
-    assert len(found_by(table.all_hits, keys)) <= n_postings * 1.02 + 1
+    # Beyond those, only what two hashes of one bucket share by chance: once in 2**8.
+    assert len(found_by(table.all_hits, keys)) <= n_postings * 1.1 + 1
     # A question in passing is content with some places of what is common.
     few = np.minimum(counts, MAX_POSTINGS).sum()
-    assert few <= len(found_by(table.hits, keys)) <= few * 1.02 + 1
+    assert few <= len(found_by(table.hits, keys)) <= few * 1.1 + 1
     assert table.more_keys.size == np.count_nonzero(counts > MAX_POSTINGS)
 
 
@@ -128,7 +128,7 @@ def test_a_forgotten_file_has_no_postings_not_even_of_what_is_common(tmp_path):
 
 def test_foreign_hashes_are_met_as_rarely_as_promised(tmp_path):
     table = table_of(tmp_path, random_postings(200_003, 150_000), files_of([300_000]))
-    assert foreign_hit_rate(table) == pytest.approx(12 / 2**12, rel=0.01)
+    assert foreign_hit_rate(table) == pytest.approx(12 / 2**8, rel=0.01)
     n_asked = 2_000_000
     foreign = np.random.default_rng(5).integers(0, 2**64 - 1, n_asked, dtype=np.uint64)
     n_hits = table.hits(foreign, np.arange(n_asked)).windows.size
@@ -193,6 +193,7 @@ def test_a_repetitive_query_is_bounded(tmp_path):
 
 
 def test_an_empty_table_has_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "MAX_READ_AHEAD_BYTES", 0)
     monkeypatch.setattr(provenance, "_SLOW_S", -1.0)
     table = table_of(tmp_path, postings_of([], []), files_of([]))
     assert table.n_files == 0
