@@ -1,30 +1,74 @@
-"""``starling quantize SRC --out BUNDLE``: the command line of this package, and nothing else."""
+"""``starling quantize``: the command line of this package, and nothing else.
+
+``starling quantize SRC --out BUNDLE`` makes a bundle; `verify` and `sweep` measure.
+"""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from quantize.bundle_writer import Budget, write_bundle
-from quantize.errors import OutputExistsError, QuantizeError
-from quantize.llama_quantize import QuantType
-from quantize.verify import QuantizationReport, read_held_out
-from runtime.errors import StarlingRuntimeError
+from quantize.budget import Budget
+from quantize.bundle_writer import write_bundle
+from quantize.llama_quantize import Override, QuantType
+from quantize.measuring import summary, sweep, verify
+from quantize.options import Progress, calibration_option, problems_as_sentences, text_option
+from quantize.rounding import Method, Rounding
+from quantize.texts import read_texts
 
-_EXAMPLE = "Example: starling quantize runs/base/checkpoint --type q8_0 --out bundles/base"
+BEST = "best"
+# What `best` tries: one type for each size at which quality differs, from large to small.
+BEST_OF = (
+    Rounding.of(QuantType.F16),
+    Rounding.of(QuantType.Q8_0, method=Method.GPTQ),
+    Rounding.of(QuantType.Q6_K),
+    Rounding.of(QuantType.Q5_0),
+    Rounding.of(QuantType.Q4_K_M),
+    Rounding.of(QuantType.Q4_0),
+)
+
+_EXAMPLE = "Example: starling quantize runs/tiny/checkpoint --type q8_0 --out bundles/tiny"
 
 
-@click.command(name="quantize", epilog=_EXAMPLE)
+class _WithDefault(click.Group):
+    """`quantize SRC ...` is `quantize convert SRC ...`."""
+
+    default_verb = "convert"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands:
+            args = [self.default_verb, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    name="quantize", cls=_WithDefault, context_settings={"help_option_names": ["-h", "--help"]}
+)
+def quantize() -> None:
+    """Turn a checkpoint folder into a bundle, with a proof of its quality.
+
+    \b
+    Examples: starling quantize runs/tiny/checkpoint --type q8_0 --out bundles/tiny
+              starling quantize verify bundles/tiny --against runs/tiny/checkpoint
+              starling quantize sweep runs/tiny/checkpoint --plot types.png
+    """
+
+
+quantize.add_command(verify)
+quantize.add_command(sweep)
+
+
+@quantize.command(epilog=_EXAMPLE)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option(
     "--type",
-    "quant_type",
-    type=click.Choice([kind.value for kind in QuantType]),
+    "type_name",
+    type=click.Choice([BEST, *(kind.value for kind in QuantType)]),
     default=QuantType.Q8_0.value,
     show_default=True,
-    help="Type of the weights, by llama.cpp's names.",
+    help="Type of the weights, by llama.cpp's names. best: of several the best within --max-mb and "
+    "--max-kl, quality first, then speed.",
 )
 @click.option(
     "--out",
@@ -34,12 +78,28 @@ _EXAMPLE = "Example: starling quantize runs/base/checkpoint --type q8_0 --out bu
     help="Folder to write the bundle to.",
 )
 @click.option(
-    "--text",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Held-out text for the comparison with f16. [default: held_out.txt in SRC, else "
-    "Starling's own sources]",
+    "--method",
+    type=click.Choice([method.value for method in Method]),
+    help="Who rounds: llama.cpp's quantizer, or error-compensated rounding for the matrices in "
+    "q4_0, q5_0 and q8_0.  [default: gptq for q4_0 and q5_0, else llama.cpp]",
 )
+@click.option(
+    "--tensor",
+    "tensors",
+    multiple=True,
+    metavar="PATTERN=TYPE",
+    help="Another type for the tensors whose name has this regular expression in it, e.g. "
+    "attn_v=q8_0. Can be repeated; the first that fits counts.",
+)
+@click.option(
+    "--imatrix/--no-imatrix",
+    "uses_importance",
+    default=True,
+    show_default=True,
+    help="Tell llama.cpp's quantizer how large the inputs of each matrix are on held-out code.",
+)
+@text_option
+@calibration_option
 @click.option(
     "--max-mb",
     metavar="N",
@@ -54,11 +114,15 @@ _EXAMPLE = "Example: starling quantize runs/base/checkpoint --type q8_0 --out bu
 )
 @click.option("--force", is_flag=True, help="Replace BUNDLE_DIR if it is a bundle already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
-def quantize(
+def convert(
     source: Path,
-    quant_type: str,
+    type_name: str,
     out: Path,
+    method: str | None,
+    tensors: tuple[str, ...],
+    uses_importance: bool,
     text: Path | None,
+    calibration: Path | None,
     max_mb: float | None,
     max_kl: float | None,
     force: bool,
@@ -66,71 +130,48 @@ def quantize(
 ) -> None:
     """Turn the checkpoint folder SRC into a bundle, with a proof of its quality.
 
-    The folder holds config.json, spec.json, tokenizer.json and safetensors, and may hold an
-    attribution index, evaluation.json, corpus.json and held_out.txt. The result is measured
-    against f16; a result beyond --max-mb or --max-kl is not written.
+    The folder holds config.json, tokenizer.json and safetensors; one that Starling trained also
+    holds spec.json, and may hold an attribution index, evaluation.json, corpus.json and
+    held_out.txt. The result is measured against f16; a result beyond --max-mb or --max-kl is not
+    written.
+
+    The word convert may be left out; a folder of that name is ./convert. Two further verbs
+    measure: starling quantize verify, and starling quantize sweep.
     """
-    try:
+    if type_name == BEST and (method is not None or tensors or not uses_importance):
+        raise click.UsageError(
+            "--type best tries types by the method that suits each: leave --method, --tensor and "
+            "--no-imatrix out, or name a type"
+        )
+    with problems_as_sentences(out):
         report = write_bundle(
             source,
             out,
-            quant_type=QuantType(quant_type),
-            held_out=read_held_out(text, checkpoint=source),
+            roundings=_roundings(type_name, method, tensors, uses_importance=uses_importance),
+            texts=read_texts(text, calibration, checkpoint=source),
             budget=Budget(max_mb=max_mb, max_kl_nats=max_kl),
             overwrite=force,
-            on_progress=_Progress(),
+            on_progress=Progress(),
+            on_note=lambda note: click.echo(f"note: {note}", err=True),
         )
-    except OutputExistsError as error:
-        raise _WrongUse(str(error)) from error
-    except (QuantizeError, StarlingRuntimeError) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        raise click.ClickException(
-            f"the bundle could not be written ({error.strerror or error}{where}): nothing was "
-            f"left behind; see that {out.absolute().parent} is writable and has space, "
-            "about three times the size of the f16 file"
-        ) from error
     if as_json:
         click.echo(json.dumps({"bundle": str(out), **asdict(report)}, sort_keys=True))
     else:
-        click.echo(_summary(out, report))
+        click.echo(f"{out}\n{summary(report)}")
 
 
-def _summary(out: Path, report: QuantizationReport) -> str:
-    rows = (
-        ("", report.quant_type, "f16"),
-        ("size, MB", f"{report.size_bytes / 1e6:.2f}", f"{report.reference_size_bytes / 1e6:.2f}"),
-        ("bits per byte", f"{report.bits_per_byte:.4f}", f"{report.reference_bits_per_byte:.4f}"),
-        ("KL mean, nats", f"{report.mean_kl_nats:.6f}", ""),
-        ("KL p99, nats", f"{report.p99_kl_nats:.6f}", ""),
-        ("same top token", f"{report.top1_agreement:.2%}", ""),
+def _roundings(
+    type_name: str, method: str | None, tensors: tuple[str, ...], *, uses_importance: bool
+) -> tuple[Rounding, ...]:
+    if type_name == BEST:
+        return BEST_OF
+    rounding = Rounding.of(
+        QuantType(type_name),
+        method=None if method is None else Method(method),
+        uses_importance=uses_importance,
+        overrides=[Override.parse(tensor) for tensor in tensors],
     )
-    lines = [f"{name:<16}{value:>12}{other:>12}".rstrip() for name, value, other in rows]
-    return "\n".join(
-        [f"{out}", *lines, f"({report.n_tokens:,} held-out tokens: {report.held_out})"]
-    )
-
-
-class _WrongUse(click.ClickException):
-    """Nothing is broken; the command line asks for what may not be done."""
-
-    exit_code = 2
-
-
-class _Progress:
-    """One line on stderr for each step; on a terminal it counts up in place."""
-
-    def __init__(self) -> None:
-        self._step = ""
-
-    def __call__(self, step: str, n_done: int, n_total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if n_done == n_total else ""
-            click.echo(f"\r{step} {100 * n_done // n_total:3d} %{end}", err=True, nl=False)
-        elif step != self._step:
-            click.echo(step, err=True)
-        self._step = step
+    return (rounding,)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ step is another module's.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from quantize import leftovers
+from quantize.budget import Budget, best_of
+from quantize.calibration import OnProgress
 from quantize.card import render_card
 from quantize.checkpoint import (
     CORPUS_FILE,
@@ -24,74 +26,48 @@ from quantize.checkpoint import (
 )
 from quantize.errors import BudgetError, OutputError, OutputExistsError
 from quantize.gguf_writer import FloatType, write_gguf
-from quantize.llama_quantize import QuantType, quantize_file
-from quantize.verify import (
-    QUANTIZATION_FILE,
-    HeldOut,
-    QuantizationReport,
-    measure,
-)
+from quantize.llama_quantize import QuantType, fallback_note, resolve
+from quantize.report import QUANTIZATION_FILE, QuantizationReport
+from quantize.rounding import Rounding, calibration_for, make_model
+from quantize.texts import Texts
+from quantize.verify import measure
 from runtime.bundle import CARD_FILE, MODEL_FILE, SPEC_FILE, open_bundle
 
 _REFERENCE_FILE = "reference-f16.gguf"
-_BYTES_PER_MB = 1_000_000
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with (what is being done, units done, units in all)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Limits that the result must keep; None sets no limit."""
-
-    max_mb: float | None = None
-    """Of model.gguf, in megabytes of 1,000,000 bytes."""
-    max_kl_nats: float | None = None
-    """Of the mean KL divergence from f16, per token."""
-
-    def check(self, report: QuantizationReport) -> None:
-        """Raises BudgetError when `report` is beyond a limit."""
-        size_mb = report.size_bytes / _BYTES_PER_MB
-        if self.max_mb is not None and size_mb > self.max_mb:
-            raise BudgetError(
-                f"{report.quant_type} gives {size_mb:.2f} MB where at most {self.max_mb:g} MB are "
-                "allowed: take a smaller type or raise --max-mb"
-            )
-        if self.max_kl_nats is not None and report.mean_kl_nats > self.max_kl_nats:
-            raise BudgetError(
-                f"{report.quant_type} has a mean KL divergence of {report.mean_kl_nats:.3g} nats "
-                f"from f16 where at most {self.max_kl_nats:g} are allowed: take a larger type or "
-                "raise --max-kl"
-            )
+_CANDIDATE_FILE = "candidate.gguf"
 
 
 def write_bundle(
     source: Path,
     destination: Path,
     *,
-    quant_type: QuantType,
-    held_out: HeldOut,
+    roundings: Sequence[Rounding],
+    texts: Texts,
     budget: Budget,
     overwrite: bool,
     on_progress: OnProgress,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> QuantizationReport:
-    """Converts, quantizes, proves and publishes; on any failure `destination` is as it was."""
+    """Converts, quantizes, proves and publishes; on any failure `destination` is as it was.
+
+    Of several roundings the best within the budget becomes the bundle (`best_of`). `on_note` gets
+    sentences about the checkpoint that its user should read.
+    """
     destination = destination.absolute()
+    leftovers.sweep(destination)
     _check_destination(source, destination, overwrite=overwrite)
     checkpoint = open_checkpoint(source)
+    matrices = {t.gguf: t.shape[-1] for t in checkpoint.tensors if len(t.shape) > 1}
+    for rounding in roundings:
+        resolve(rounding.overrides, matrices)  # Before hours of work: do they name anything?
+    for note in checkpoint.notes:
+        on_note(note)
     with _published(destination, overwrite=overwrite) as building:
-        model = building / MODEL_FILE
         report = _build_model(
-            checkpoint, model, quant_type=quant_type, held_out=held_out, on_progress=on_progress
+            checkpoint, building / MODEL_FILE, roundings, texts, budget, on_progress, on_note
         )
-        budget.check(report)
-        for name in (SPEC_FILE, EVALUATION_FILE, CORPUS_FILE, NOTICES_FILE):
-            if (source / name).exists():
-                shutil.copyfile(source / name, building / name)
-        for file in checkpoint.index_files:
-            target = building / file.relative_to(checkpoint.directory)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+        (building / SPEC_FILE).write_text(checkpoint.spec.to_json(), encoding="utf-8")
+        _copy_companions(checkpoint, building)
         (building / QUANTIZATION_FILE).write_text(report.to_json(), encoding="utf-8")
         card = render_card(
             checkpoint.spec,
@@ -99,21 +75,37 @@ def write_bundle(
             corpus=read_optional_json(source / CORPUS_FILE),
             evaluation=read_optional_json(source / EVALUATION_FILE),
             has_index=bool(checkpoint.index_files),
+            licence=checkpoint.licence,
+            notes=checkpoint.notes,
         )
         (building / CARD_FILE).write_text(card, encoding="utf-8")
         open_bundle(building)
     return report
 
 
+def _copy_companions(checkpoint: Checkpoint, building: Path) -> None:
+    """What travels with the weights as it is."""
+    source = checkpoint.directory
+    optional = [source / name for name in (EVALUATION_FILE, CORPUS_FILE, NOTICES_FILE)]
+    for file in (*filter(Path.exists, optional), *checkpoint.index_files):
+        target = building / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
 def _build_model(
     checkpoint: Checkpoint,
     model: Path,
-    *,
-    quant_type: QuantType,
-    held_out: HeldOut,
+    roundings: Sequence[Rounding],
+    texts: Texts,
+    budget: Budget,
     on_progress: OnProgress,
+    on_note: Callable[[str], None],
 ) -> QuantizationReport:
-    """Writes `model`, and beside it for a while the f16 file that it is measured against."""
+    """Writes `model`, and beside it for a while the f16 file that it is measured against.
+
+    Of several candidates no more than two are on the disk at once.
+    """
     reference = model.with_name(_REFERENCE_FILE)
     write_gguf(
         checkpoint,
@@ -121,24 +113,39 @@ def _build_model(
         float_type=FloatType.F16,
         on_tensor=lambda done, total: on_progress("converting", done, total),
     )
-    if quant_type is QuantType.F16:
-        reference = reference.rename(model)
-    elif quant_type is QuantType.F32:
-        write_gguf(checkpoint, model, float_type=FloatType.F32)
-    else:
-        on_progress(f"quantizing to {quant_type}", 0, 1)
-        quantize_file(reference, model, quant_type)
-        on_progress(f"quantizing to {quant_type}", 1, 1)
-    report = measure(
-        reference,
-        model,
-        quant_type=quant_type,
-        held_out=held_out,
-        on_tokens=lambda done, total: on_progress("comparing with f16", done, total),
-    )
-    if reference != model:
-        reference.unlink()
-    return report
+    calibration = calibration_for(roundings, reference, texts, on_progress)
+    candidate = model.with_name(_CANDIDATE_FILE)
+    reports: list[QuantizationReport] = []
+    sentence: str | None = None
+    for rounding in roundings:
+        if note := fallback_note(reference, rounding.quant_type):
+            on_note(note)
+        if rounding.quant_type is QuantType.F32:
+            write_gguf(checkpoint, candidate, float_type=FloatType.F32)
+        else:
+            make_model(
+                reference, candidate, rounding, calibration=calibration, on_progress=on_progress
+            )
+        if sentence := budget.too_large(rounding.quant_type, candidate.stat().st_size):
+            candidate.unlink()
+            continue
+        report = measure(
+            reference, candidate, made=rounding.made(calibration), held_out=texts.proof,
+            on_step=on_progress,
+        )  # fmt: skip
+        reports.append(report)
+        if best_of(reports, budget) is report:
+            candidate.replace(model)
+        else:
+            candidate.unlink()
+    reference.unlink()
+    if not reports:
+        assert sentence is not None, "there is a rounding, and its file was too large"
+        raise BudgetError(sentence)
+    best = best_of(reports, budget)
+    if sentence := budget.too_far(best):
+        raise BudgetError(sentence)
+    return best
 
 
 def _check_destination(source: Path, destination: Path, *, overwrite: bool) -> None:
@@ -153,9 +160,14 @@ def _check_destination(source: Path, destination: Path, *, overwrite: bool) -> N
         raise OutputExistsError(
             f"{destination} exists: choose another folder for --out, or add --force to replace it"
         )
-    if not (destination / MODEL_FILE).is_file():
+    if not all((destination / name).is_file() for name in (MODEL_FILE, SPEC_FILE)):
         raise OutputError(
             f"{destination} is not a bundle, so --force does not replace it: choose another folder"
+        )
+    if destination.is_symlink():
+        raise OutputError(
+            f"{destination} is a link: name the folder {resolved} itself for --out, or remove the "
+            "link"
         )
 
 
@@ -171,13 +183,14 @@ def _published(destination: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder to build in that becomes `destination` when the block ends without an error."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     building = Path(
-        tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent)
+        tempfile.mkdtemp(prefix=leftovers.prefix_of(destination), dir=destination.parent)
     )
     try:
-        yield building
-        building.chmod(0o755)
-        _sync(building)
-        _move_into_place(building, destination, overwrite=overwrite)
+        with leftovers.held(building):
+            yield building
+            building.chmod(0o755)
+            _sync(building)
+            _move_into_place(building, destination, overwrite=overwrite)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -188,7 +201,7 @@ def _move_into_place(building: Path, destination: Path, *, overwrite: bool) -> N
         # meanwhile makes this fail, and stays.
         building.rename(destination)
     elif overwrite:
-        replaced = building.with_name(building.name + "-old")
+        replaced = building.with_name(building.name + leftovers.OLD_SUFFIX)
         destination.rename(replaced)
         try:
             building.rename(destination)

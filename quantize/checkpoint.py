@@ -1,29 +1,32 @@
-"""A checkpoint folder: config.json, spec.json, tokenizer.json, safetensors -> `Checkpoint`.
+"""A checkpoint folder: config.json, tokenizer.json, safetensors (and spec.json) -> `Checkpoint`.
 
 Everything that can be known without reading weights is checked here, so that a wrong folder is
 refused in a moment and not after an hour. Nothing here imports torch, and nothing is unpickled.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quantize.architectures import Architecture, Hyperparameters, architecture_of
 from quantize.errors import CheckpointError
-from quantize.safetensors_file import TensorRef, read_header
-from quantize.tensor_names import OUTPUT, NamedTensor
+from quantize.model_specs import WEIGHTS_LICENCE, foreign_spec, licence_of, own_spec
+from quantize.safetensors_file import TensorRef
+from quantize.tensor_layouts import WHOLE
+from quantize.tensor_names import NamedTensor, StoredTensor
+from quantize.token_ids import compare_with_llama_cpp
 from quantize.tokenizer import GgufTokenizer, read_tokenizer
+from quantize.weight_files import check_weights, find_weights, read_json
 from runtime.bundle import SPEC_FILE
-from runtime.errors import BundleError
+from runtime.fim import Order
 from runtime.spec import ModelSpec
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
-WEIGHTS_FILE = "model.safetensors"
-SHARDS_FILE = "model.safetensors.index.json"
 
 # What lies beside the weights when an attribution index was built from the same corpus. The names
 # belong to attribution, which this package does not import; a contract test compares them.
@@ -42,7 +45,8 @@ NOTICES_FILE = "THIRD_PARTY_NOTICES.txt"
 HELD_OUT_FILE = "held_out.txt"
 """Optional text that the model was not trained on, for the comparison with f16."""
 
-_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Enough for numpy to work in long strides, and little beside the interpreter.
+_PIECE_VALUES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +57,16 @@ class Checkpoint:
     architecture: Architecture
     numbers: Hyperparameters
     spec: ModelSpec
+    is_ours: bool
+    """Starling trained it; else the spec is what config.json tells."""
+    licence: str | None
+    """Of the weights, as Hugging Face spells it, e.g. ``bigcode-openrail-m``; None: unknown."""
     tokenizer: GgufTokenizer
     tensors: tuple[NamedTensor, ...]
     weights: Mapping[str, TensorRef]
-    """By transformers name; has every one of `tensors`."""
+    """By the folder's own names; has every source of `tensors`."""
+    notes: tuple[str, ...]
+    """Whole sentences that whoever converts it should read."""
 
     @property
     def index_files(self) -> tuple[Path, ...]:
@@ -68,156 +78,93 @@ class Checkpoint:
             if (folder / name).is_file()
         )
 
+    def values(self, tensor: NamedTensor) -> NDArray[np.float32]:
+        """One tensor whole, as llama.cpp wants it."""
+        return np.concatenate(list(self.pieces(tensor))).reshape(tensor.shape)
+
+    def pieces(self, tensor: NamedTensor) -> Iterator[NDArray[np.float32]]:
+        """The rows of one tensor in the order of the file, some at a time.
+
+        Raises CheckpointError where a value is not finite.
+        """
+        if tensor.computed:
+            yield np.array(tensor.computed, dtype=np.float32)
+        for source in tensor.sources:
+            yield from self._pieces_of(source)
+
+    def _pieces_of(self, source: StoredTensor) -> Iterator[NDArray[np.float32]]:
+        stored, layout = self.weights[source.name], source.layout
+        n_rows = stored.n_rows
+        step = n_rows
+        if layout.unit_rows != WHOLE:
+            row_values = int(np.prod(stored.shape[1:]))
+            n_units = max(1, _PIECE_VALUES // (row_values * layout.unit_rows))
+            step = n_units * layout.unit_rows
+        for first in range(0, n_rows, step):
+            yield layout.arrange(stored.read_rows(first, min(step, n_rows - first)))
+
 
 def open_checkpoint(directory: Path) -> Checkpoint:
     """Reads and cross-checks the folder; raises CheckpointError with the cure."""
     if not directory.is_dir():
         raise CheckpointError(
-            f"{directory} is not a folder: give the folder that `starling train fit` wrote"
+            f"{directory} is not a folder: give one with config.json, tokenizer.json and "
+            "safetensors, such as `starling train fit` writes"
         )
-    config = _read_json(directory / CONFIG_FILE)
+    config = read_json(directory / CONFIG_FILE)
     architecture = architecture_of(config)
     numbers = architecture.read(config)
-    spec = _read_spec(directory, architecture, numbers)
     tensors = architecture.named_tensors(numbers)
-    weights = _find_weights(directory)
-    _check_weights(directory, tensors, weights, tied=numbers.tied_embeddings)
+    weights = find_weights(directory, other_files=INDEX_FILES)
+    check_weights(directory, tensors, weights, tied=numbers.tied_embeddings)
+    tokenizer_file = directory / TOKENIZER_FILE
+    is_ours = (directory / SPEC_FILE).is_file()
     for folder in _index_folders(directory):
-        _check_index(folder)
+        _check_index(folder, has_spec=is_ours)
+    tokenizer = read_tokenizer(
+        tokenizer_file,
+        config=config,
+        architecture=architecture.gguf_name,
+        n_tokens=numbers.vocab_size,
+    )
+    if is_ours:
+        spec = own_spec(directory, architecture, numbers, tokenizer_file)
+    else:
+        order = tokenizer.fim_tokens.order if tokenizer.fim_tokens else Order.PSM
+        spec = foreign_spec(directory, architecture, numbers, tensors, tokenizer_file, order)
     return Checkpoint(
         directory=directory,
         architecture=architecture,
         numbers=numbers,
         spec=spec,
-        tokenizer=read_tokenizer(directory / TOKENIZER_FILE, n_tokens=numbers.vocab_size),
+        is_ours=is_ours,
+        licence=WEIGHTS_LICENCE.lower() if is_ours else licence_of(directory),
+        tokenizer=tokenizer,
         tensors=tensors,
         weights=weights,
+        notes=(
+            *_notes(numbers, tokenizer),
+            *compare_with_llama_cpp(tokenizer, tokenizer_file),
+        ),
     )
 
 
 def read_optional_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None when there is no such file."""
-    return _read_json(path) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(_read_bytes(path))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is not valid JSON ({error}): export the checkpoint again"
-        ) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object: export the checkpoint again")
-    return values
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}): a checkpoint needs it, copy the whole "
-            "folder or export it again"
-        ) from error
-
-
-def _read_spec(directory: Path, architecture: Architecture, numbers: Hyperparameters) -> ModelSpec:
-    path = directory / SPEC_FILE
-    try:
-        spec = ModelSpec.from_json(_read_bytes(path).decode("utf-8"))
-    except (BundleError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    stated = {
-        "architecture": (spec.architecture, architecture.gguf_name),
-        "n_layers": (spec.n_layers, numbers.n_layers),
-        "d_model": (spec.d_model, numbers.d_model),
-        "d_ff": (spec.d_ff, numbers.d_ff),
-        "n_heads": (spec.n_heads, numbers.n_heads),
-        "n_kv_heads": (spec.n_kv_heads, numbers.n_kv_heads),
-        "head_dim": (spec.head_dim, numbers.head_dim),
-        "vocab_size": (spec.vocab_size, numbers.vocab_size),
-        "context_tokens": (spec.context_tokens, numbers.context_tokens),
-        "rope_theta": (spec.rope_theta, numbers.rope_theta),
-        "norm_eps": (spec.norm_eps, numbers.norm_eps),
-    }
-    for name, (in_spec, in_config) in stated.items():
-        if in_spec != in_config:
-            raise CheckpointError(
-                f"{path} says {name} = {in_spec} but {CONFIG_FILE} says {in_config}: "
-                "the folder mixes two models, export it again"
-            )
-    if not spec.languages:
-        raise CheckpointError(f"{path} names no language: export the checkpoint again")
-    digest = hashlib.sha256(_read_bytes(directory / TOKENIZER_FILE)).hexdigest()
-    if spec.tokenizer_sha256 != digest:
-        raise CheckpointError(
-            f"{directory / TOKENIZER_FILE} is not the tokenizer that {SPEC_FILE} names: "
-            "the folder mixes two models, export it again"
+def _notes(numbers: Hyperparameters, tokenizer: GgufTokenizer) -> Iterator[str]:
+    if numbers.sliding_window_tokens is not None:
+        yield (
+            f"the context is cut to {numbers.sliding_window_tokens:,} tokens, the model's sliding "
+            "window: llama.cpp has none for this architecture, and beyond it would compute "
+            "something else"
         )
-    return spec
-
-
-def _find_weights(directory: Path) -> dict[str, TensorRef]:
-    if (directory / WEIGHTS_FILE).is_file():
-        return read_header(directory / WEIGHTS_FILE)
-    if (directory / SHARDS_FILE).is_file():
-        return _read_shards(directory)
-    pickles = sorted(p.name for p in directory.iterdir() if p.suffix in _PICKLE_SUFFIXES)
-    if any(name not in INDEX_FILES for name in pickles):
-        names = ", ".join(name for name in pickles if name not in INDEX_FILES)
-        raise CheckpointError(
-            f"{directory} has its weights as pickle ({names}), which can run code when opened: "
-            "save them as safetensors, with `model.save_pretrained(DIR)` in transformers, on a "
-            "machine where you trust them"
-        )
-    raise CheckpointError(
-        f"{directory} has no {WEIGHTS_FILE}: copy the whole folder or export it again"
-    )
-
-
-def _read_shards(directory: Path) -> dict[str, TensorRef]:
-    weight_map = _read_json(directory / SHARDS_FILE).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise CheckpointError(
-            f"{directory / SHARDS_FILE} has no weight_map: export the checkpoint again"
-        )
-    weights: dict[str, TensorRef] = {}
-    for name in sorted(set(weight_map.values())):
-        # A shard lies in the folder itself; any other path would leave it.
-        path = directory / Path(str(name)).name
-        if not path.is_file():
-            raise CheckpointError(f"{path}, one of the model's shards, is missing: copy it too")
-        weights.update(read_header(path))
-    return weights
-
-
-def _check_weights(
-    directory: Path,
-    tensors: tuple[NamedTensor, ...],
-    weights: Mapping[str, TensorRef],
-    *,
-    tied: bool,
-) -> None:
-    expected = {tensor.transformers: tensor.shape for tensor in tensors}
-    if missing := [name for name in expected if name not in weights]:
-        raise CheckpointError(
-            f"{directory} lacks tensor {missing[0]}"
-            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: "
-            "copy the whole folder or export it again"
-        )
-    for name, shape in expected.items():
-        if weights[name].shape != shape:
-            raise CheckpointError(
-                f"tensor {name} has shape {list(weights[name].shape)} where {CONFIG_FILE} asks for "
-                f"{list(shape)}: the folder mixes two models, export it again"
-            )
-    # Some writers store the output matrix although it is the embedding.
-    allowed = {OUTPUT.transformers} if tied else set()
-    if unknown := sorted(weights.keys() - expected.keys() - allowed):
-        raise CheckpointError(
-            f"{directory} has tensor {unknown[0]}, for which this architecture has no place: "
-            f"check model_type in {CONFIG_FILE}"
+    if tokenizer.fim_tokens is None:
+        yield (
+            "the tokenizer has no fill-in-the-middle tokens: this model can only continue a text "
+            "from left to right, it does not see what follows the cursor"
         )
 
 
@@ -226,11 +173,16 @@ def _index_folders(directory: Path) -> tuple[Path, ...]:
     return (directory, *sorted(path for path in further if path.is_dir()))
 
 
-def _check_index(directory: Path) -> None:
+def _check_index(directory: Path, *, has_spec: bool) -> None:
     present = [name for name in INDEX_FILES if (directory / name).exists()]
     if present and len(present) < len(INDEX_FILES):
         missing = ", ".join(name for name in INDEX_FILES if name not in present)
         raise CheckpointError(
             f"{directory} has a part of an attribution index but not {missing}: "
             "copy the rest of it, or remove it"
+        )
+    if present and not has_spec:
+        raise CheckpointError(
+            f"{directory} has an attribution index but there is no {SPEC_FILE} that says of which "
+            "model: copy it too, or remove the index"
         )

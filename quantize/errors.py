@@ -3,7 +3,9 @@
 QuantizeError
  +-- CheckpointError   the checkpoint is incomplete, damaged, or of a kind that cannot be converted
  |    +-- TokenizerError   its tokenizer cannot be said in llama.cpp's terms
- +-- ConversionError   llama.cpp refused to quantize the file
+ +-- ConversionError   llama.cpp refused to load, compute or quantize the file
+ +-- CalibrationError  the text to calibrate on is too short, or the model computes no numbers
+ +-- TypeChoiceError   a tensor type that does not exist, or for which there is no tensor
  +-- BudgetError       the result is larger or further from the original than was asked for
  +-- OutputError       the bundle cannot be written where it was asked for
       +-- OutputExistsError   there is something already
@@ -26,6 +28,14 @@ class TokenizerError(CheckpointError):
 
 class ConversionError(QuantizeError):
     """llama.cpp could not quantize the file."""
+
+
+class CalibrationError(QuantizeError):
+    """No importance of inputs can be measured."""
+
+
+class TypeChoiceError(QuantizeError):
+    """An override names no tensor, or a type that its rows do not allow."""
 
 
 class BudgetError(QuantizeError):

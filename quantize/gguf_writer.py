@@ -1,24 +1,26 @@
 """Checkpoint -> GGUF in f16 or f32: the file that llama.cpp loads, and from which it quantizes.
 
-Weights pass through one at a time. One-dimensional tensors (norms) stay float32, as llama.cpp
-expects. It does not quantize and it does not judge quality.
+Weights pass through some megabytes at a time, however large a tensor is. One-dimensional tensors
+(norms, biases) stay float32, as llama.cpp expects. It does not quantize and it does not judge
+quality.
 """
 
 import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from gguf import GGUFValueType, GGUFWriter, LlamaFileType
-from gguf.constants import GGML_QUANT_VERSION, Keys
+from gguf.constants import GGML_QUANT_VERSION
+from numpy.typing import NDArray
 
 from quantize.checkpoint import Checkpoint
 from quantize.errors import CheckpointError
+from quantize.gguf_vocabulary import add_vocabulary
+from quantize.model_specs import UNKNOWN
 from quantize.tensor_names import NamedTensor
-
-WEIGHTS_LICENCE = "Apache-2.0"
-"""Licence of the weights that this project trains."""
 
 _F16_MAX = float(np.finfo(np.float16).max)
 
@@ -45,7 +47,7 @@ def write_gguf(
     try:
         _add_general(writer, checkpoint, float_type)
         _add_numbers(writer, checkpoint)
-        _add_tokenizer(writer, checkpoint)
+        add_vocabulary(writer, checkpoint.tokenizer)
         _add_spec(writer, checkpoint)
         for tensor in checkpoint.tensors:
             dtype = _stored_dtype(tensor, float_type)
@@ -54,22 +56,42 @@ def write_gguf(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
+        assert writer.fout, "the header opened it"
+        (file,) = writer.fout
+        writer.write_padding(file, file.tell())
         for n_done, tensor in enumerate(checkpoint.tensors, start=1):
-            values = checkpoint.weights[tensor.transformers].read()
-            dtype = _stored_dtype(tensor, float_type)
-            if dtype == np.float16 and float(np.abs(values).max(initial=0.0)) > _F16_MAX:
-                raise CheckpointError(
-                    f"tensor {tensor.transformers} has values beyond {_F16_MAX:.0f}, the largest "
-                    "that float16 holds: the training diverged, take an earlier checkpoint"
-                )
-            writer.write_tensor_data(values.astype(dtype, copy=False))
+            n_bytes = _write_tensor(checkpoint, tensor, _stored_dtype(tensor, float_type), file)
+            writer.write_padding(file, n_bytes)
             if on_tensor is not None:
                 on_tensor(n_done, len(checkpoint.tensors))
         writer.flush()
-        for file in writer.fout or ():
-            os.fsync(file.fileno())
+        os.fsync(file.fileno())
     finally:
         writer.close()
+
+
+def _write_tensor(
+    checkpoint: Checkpoint, tensor: NamedTensor, dtype: np.dtype[np.floating], file: BinaryIO
+) -> int:
+    """Appends the values, and returns how many bytes they take."""
+    n_bytes = 0
+    for rows in checkpoint.pieces(tensor):
+        if dtype == np.float16:
+            _check_range(tensor, rows)
+        stored = np.ascontiguousarray(rows.astype(dtype, copy=False))
+        stored.tofile(file)
+        n_bytes += stored.nbytes
+    return n_bytes
+
+
+def _check_range(tensor: NamedTensor, rows: NDArray[np.float32]) -> None:
+    largest = max(float(rows.max(initial=0.0)), -float(rows.min(initial=0.0)))
+    if largest > _F16_MAX:
+        names = " and ".join(source.name for source in tensor.sources)
+        raise CheckpointError(
+            f"tensor {names} has values beyond {_F16_MAX:.0f}, the largest "
+            "that float16 holds: the training diverged, take an earlier checkpoint"
+        )
 
 
 def _stored_dtype(tensor: NamedTensor, float_type: FloatType) -> np.dtype[np.floating]:
@@ -84,8 +106,11 @@ def _add_general(writer: GGUFWriter, checkpoint: Checkpoint, float_type: FloatTy
     }[float_type]
     writer.add_type("model")
     writer.add_name(checkpoint.spec.name)
-    writer.add_license(WEIGHTS_LICENCE.lower())
-    writer.add_tags(["code-completion", "fill-in-the-middle", *checkpoint.spec.languages])
+    if checkpoint.licence is not None:
+        writer.add_license(checkpoint.licence)
+    languages = [language for language in checkpoint.spec.languages if language != UNKNOWN]
+    in_the_middle = [] if checkpoint.tokenizer.fim_tokens is None else ["fill-in-the-middle"]
+    writer.add_tags(["code-completion", *in_the_middle, *languages])
     writer.add_file_type(file_type)
     writer.add_quantization_version(GGML_QUANT_VERSION)
 
@@ -94,39 +119,12 @@ def _add_numbers(writer: GGUFWriter, checkpoint: Checkpoint) -> None:
     architecture = checkpoint.architecture
     for key, value in architecture.metadata(checkpoint.numbers).items():
         full_key = f"{architecture.gguf_name}.{key}"
-        if isinstance(value, int):
+        if isinstance(value, str):
+            writer.add_string(full_key, value)
+        elif isinstance(value, int):
             writer.add_uint32(full_key, value)
         else:
             writer.add_float32(full_key, value)
-
-
-def _add_tokenizer(writer: GGUFWriter, checkpoint: Checkpoint) -> None:
-    tokenizer = checkpoint.tokenizer
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(tokenizer.pre)
-    writer.add_token_list(tokenizer.tokens)
-    writer.add_token_types([int(kind) for kind in tokenizer.types])
-    writer.add_token_merges(tokenizer.merges)
-    ids = tokenizer.fim_tokens
-    special_ids = {
-        # Footgun: without a BOS id llama.cpp takes 11 for it, which is one of our other tokens.
-        Keys.Tokenizer.BOS_ID: ids.end_of_text_id,
-        Keys.Tokenizer.EOS_ID: ids.end_of_text_id,
-        Keys.Tokenizer.EOT_ID: ids.end_of_text_id,
-        Keys.Tokenizer.PAD_ID: ids.pad_id,
-        # llama.cpp would find most of these by their spelling, but not <file_sep>.
-        Keys.Tokenizer.FIM_PRE_ID: ids.prefix_id,
-        Keys.Tokenizer.FIM_SUF_ID: ids.suffix_id,
-        Keys.Tokenizer.FIM_MID_ID: ids.middle_id,
-        Keys.Tokenizer.FIM_PAD_ID: ids.pad_id,
-        Keys.Tokenizer.FIM_REP_ID: ids.repo_id,
-        Keys.Tokenizer.FIM_SEP_ID: ids.file_sep_id,
-    }
-    for key, token_id in special_ids.items():
-        if token_id is not None:
-            writer.add_uint32(key, token_id)
-    writer.add_add_bos_token(False)
-    writer.add_add_eos_token(False)
 
 
 def _add_spec(writer: GGUFWriter, checkpoint: Checkpoint) -> None:

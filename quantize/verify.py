@@ -1,14 +1,16 @@
 """How far a quantized model is from its f16 original, measured side by side in one run.
 
 Both files read the same held-out tokens, and at each position their distributions over the next
-token are compared. This is the proof that travels in the bundle as ``quantization.json``; nothing
-here converts or decides.
+token are compared; both fill the same holes, and both are timed in turn on the same prompts. This
+is the proof that travels in the bundle (`report`); nothing here converts or decides.
 """
 
-import json
+import math
+import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,133 +18,97 @@ from gguf import GGMLQuantizationType
 from gguf.gguf_reader import GGUFReader
 from numpy.typing import NDArray
 
-import quantize
-import runtime
-from quantize.checkpoint import HELD_OUT_FILE
 from quantize.errors import QuantizeError
 from quantize.llama_quantize import QuantType
+from quantize.report import QuantizationReport
+from quantize.texts import HeldOut
+from quantize.threads import threads_for
+from quantize.windows import plain_windows
 from runtime.engine import Engine
-from runtime.source_text import decode_source
-
-QUANTIZATION_FILE = "quantization.json"
-REPORT_FORMAT_VERSION = 1
+from runtime.gguf_header import read_header
+from runtime.sampling import SamplingConfig
+from runtime.stopping import MAX_TOKENS
+from train.evaluation.fim.completers import request_of
+from train.evaluation.fim.scores import MEASURES, score
+from train.evaluation.fim.tasks import FimTask
 
 # Enough that the standard error of the mean KL is 1/64 of its standard deviation from token to
 # token, and a matter of seconds for a model of some ten million parameters.
 N_TOKENS = 4096
-_WINDOW_TOKENS = 512
-# More characters than any of our tokenizers needs for one token on average.
-_MAX_CHARS_PER_TOKEN = 8
 _ROWS_AT_ONCE = 64
 
-# Files below this size are read with one thread: llama.cpp's threads wait for each other in a spin
-# at every operation, so that beside other work on the same cores a 12M model took 70 s with two
-# threads and about 10 s with one (6 s on quiet cores). Larger operations amortise the waiting.
-_ONE_THREAD_BELOW_BYTES = 256_000_000
+_N_TIMED_PROMPTS = 7
+_PROMPT_TOKENS = 256
+_TIMED_DECODE_TOKENS = 32
+# Of a text that ends at once there is no speed to be had.
+_MIN_DECODED_TOKENS = 4
 
-OnTokens = Callable[[int, int], None]
-"""Called with (tokens compared, tokens in all)."""
+_EXACT = MEASURES.index("exact_trimmed")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Text that the comparison reads, and what to call it in the report."""
-
-    name: str
-    text: str
+OnStep = Callable[[str, int, int], None]
+"""Called with (what is being measured, units done, units in all)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizationReport:
-    """What quantizing cost. KL is of the quantized model from the f16 one, per token."""
+class Made:
+    """How the candidate was made, for the report; nothing of it is measured."""
 
     quant_type: str
-    size_bytes: int
-    reference_size_bytes: int
-    """Size of the f16 file."""
-    tensor_types: dict[str, int]
-    """How many tensors of each type the file really holds."""
-    held_out: str
-    n_tokens: int
-    mean_kl_nats: float
-    p99_kl_nats: float
-    top1_agreement: float
-    """Share of positions where both models put the same token first."""
-    bits_per_byte: float
-    reference_bits_per_byte: float
-    format_version: int = REPORT_FORMAT_VERSION
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+    method: str | None = None
+    overrides: tuple[str, ...] = ()
+    calibrated_on: str | None = None
 
 
 def measure(
     reference: Path,
     candidate: Path,
     *,
-    quant_type: QuantType,
+    made: Made,
     held_out: HeldOut,
-    on_tokens: OnTokens | None = None,
+    n_tokens: int = N_TOKENS,
+    on_step: OnStep | None = None,
 ) -> QuantizationReport:
     """Compares `candidate` with `reference`, the f16 file of the same weights."""
-    kl_parts: list[NDArray[np.float64]] = []
-    n_same_top1 = 0
-    n_bytes = 0
-    nats = {"candidate": 0.0, "reference": 0.0}
-    with _load(reference) as before, _load(candidate) as after:
-        windows = _windows(before, held_out)
-        n_total = sum(len(window) - 1 for window in windows)
-        for window in windows:
-            next_ids = np.asarray(window[1:])
-            before_logits, after_logits = before.logits(window)[:-1], after.logits(window)[:-1]
-            for rows in _row_blocks(len(next_ids)):
-                log_p = log_softmax(before_logits[rows])
-                log_q = log_softmax(after_logits[rows])
-                kl_parts.append(kl_divergence(log_p, log_q))
-                n_same_top1 += int(np.sum(log_p.argmax(axis=1) == log_q.argmax(axis=1)))
-                picked = (np.arange(len(log_p)), next_ids[rows])
-                nats["reference"] -= float(log_p[picked].sum())
-                nats["candidate"] -= float(log_q[picked].sum())
-            n_bytes += len(before.detokenize(window[1:]))
-            if on_tokens is not None:
-                on_tokens(sum(map(len, kl_parts)), n_total)
-    kl = np.concatenate(kl_parts)
+    tell = on_step or (lambda *_: None)
+    with ExitStack() as stack:
+        before = stack.enter_context(_load(reference))
+        after = stack.enter_context(_load(candidate))
+        if before.info.vocab_size != after.info.vocab_size:
+            raise QuantizeError(
+                f"{candidate.name} has {after.info.vocab_size:,} tokens and {reference.name} "
+                f"{before.info.vocab_size:,}: compare files of the same model"
+            )
+        windows = plain_windows(before, held_out, n_tokens=n_tokens)
+        if not windows:
+            raise QuantizeError(
+                f"the held-out text {held_out.name} is empty: give a text file with code in it"
+            )
+        distance = _distance(before, after, windows, tell)
+        tasks = held_out.tasks if before.info.fim is not None else ()
+        exact = _exact_share((before, after), tasks, tell)
+        speeds = _speeds((before, after), windows, tell)
     return QuantizationReport(
-        quant_type=quant_type.value,
+        quant_type=made.quant_type,
+        method=made.method,
+        overrides=made.overrides,
+        calibrated_on=made.calibrated_on,
         size_bytes=candidate.stat().st_size,
         reference_size_bytes=reference.stat().st_size,
         tensor_types=tensor_types(candidate),
         held_out=held_out.name,
-        n_tokens=len(kl),
-        mean_kl_nats=float(kl.mean()),
-        p99_kl_nats=float(np.quantile(kl, 0.99)),
-        top1_agreement=n_same_top1 / len(kl),
-        bits_per_byte=nats["candidate"] / np.log(2) / n_bytes,
-        reference_bits_per_byte=nats["reference"] / np.log(2) / n_bytes,
-    )
-
-
-def read_held_out(path: Path | None, *, checkpoint: Path) -> HeldOut:
-    """The text in `path`, else the one that training left, else Starling's own Python files."""
-    beside_weights = checkpoint / HELD_OUT_FILE
-    if path is None and beside_weights.is_file():
-        path = beside_weights
-    if path is not None:
-        try:
-            return HeldOut(name=path.name, text=decode_source(path.read_bytes()))
-        except (OSError, UnicodeDecodeError) as error:
-            raise QuantizeError(
-                f"the held-out text {path} cannot be read ({error}): give a UTF-8 text file"
-            ) from error
-    files = [
-        file
-        for package in (runtime, quantize)
-        for folder in package.__path__
-        for file in sorted(Path(folder).glob("*.py"))
-    ]
-    return HeldOut(
-        name="Starling's own sources",
-        text="".join(decode_source(file.read_bytes()) for file in files),
+        n_tokens=len(distance.kl_nats),
+        mean_kl_nats=float(distance.kl_nats.mean()),
+        p99_kl_nats=float(np.quantile(distance.kl_nats, 0.99)),
+        top1_agreement=distance.n_same_top1 / len(distance.kl_nats),
+        bits_per_byte=distance.bits[1] / distance.n_bytes,
+        reference_bits_per_byte=distance.bits[0] / distance.n_bytes,
+        n_fim_tasks=len(tasks),
+        reference_fim_exact=exact[0],
+        fim_exact=exact[1],
+        reference_prefill_tokens_per_s=speeds[0].prefill,
+        prefill_tokens_per_s=speeds[1].prefill,
+        reference_decode_tokens_per_s=speeds[0].decode,
+        decode_tokens_per_s=speeds[1].decode,
     )
 
 
@@ -152,6 +118,13 @@ def tensor_types(path: Path) -> dict[str, int]:
         GGMLQuantizationType(tensor.tensor_type).name for tensor in GGUFReader(path).tensors
     )
     return dict(sorted(counts.items()))
+
+
+def file_type_name(path: Path) -> str:
+    """The file's own word for its type, as llama.cpp calls it: ``q4_k_m``."""
+    number = read_header(path).metadata.get("general.file_type")
+    names = {kind.llama_ftype: kind.value for kind in QuantType}
+    return names.get(number, "unknown") if isinstance(number, int) else "unknown"
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -167,36 +140,108 @@ def kl_divergence(log_p: NDArray[np.float64], log_q: NDArray[np.float64]) -> NDA
     return divergence
 
 
-def _load(path: Path) -> Engine:
-    small = path.stat().st_size < _ONE_THREAD_BELOW_BYTES
-    return Engine.load(path, n_prefill_threads=1 if small else None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Distance:
+    kl_nats: NDArray[np.float64]
+    """Of each token."""
+    n_same_top1: int
+    bits: tuple[float, float]
+    """The text's code length under the reference and under the candidate."""
+    n_bytes: int
 
 
-def _windows(engine: Engine, held_out: HeldOut) -> list[list[int]]:
-    """At most `N_TOKENS` in windows that fit the context, each begun as a new document is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Speed:
+    """Tokens per second, medians; None where nothing could be timed."""
 
-    A text that is long enough is read at evenly spaced places, so that each of its files counts.
-    """
-    text = held_out.text
-    start = [] if engine.info.fim is None else [engine.info.fim.end_of_text_id]
-    n_new = min(_WINDOW_TOKENS, engine.info.context_tokens) - len(start)
-    n_windows = -(-N_TOKENS // n_new)
-    n_chars = n_new * _MAX_CHARS_PER_TOKEN
-    if len(text) > n_windows * n_chars:
-        step = (len(text) - n_chars) // (n_windows - 1)
-        parts = [
-            engine.tokenize(text[first : first + n_chars])[:n_new]
-            for first in range(0, n_windows * step, step)
-        ]
-        ids = [token_id for part in parts for token_id in part][:N_TOKENS]
-    else:
-        ids = engine.tokenize(text)[:N_TOKENS]
-    if not ids:
+    prefill: float | None
+    decode: float | None
+
+
+def _distance(
+    before: Engine, after: Engine, windows: Sequence[Sequence[int]], tell: OnStep
+) -> _Distance:
+    kl_parts: list[NDArray[np.float64]] = []
+    n_same_top1, n_bytes = 0, 0
+    nats = np.zeros(2)
+    n_total = sum(len(window) - 1 for window in windows)
+    for window in windows:
+        next_ids = np.asarray(window[1:])
+        before_logits, after_logits = before.logits(window)[:-1], after.logits(window)[:-1]
+        for rows in _row_blocks(len(next_ids)):
+            log_p = log_softmax(before_logits[rows])
+            log_q = log_softmax(after_logits[rows])
+            kl_parts.append(kl_divergence(log_p, log_q))
+            n_same_top1 += int(np.sum(log_p.argmax(axis=1) == log_q.argmax(axis=1)))
+            picked = (np.arange(len(log_p)), next_ids[rows])
+            nats -= [log_p[picked].sum(), log_q[picked].sum()]
+        n_bytes += len(before.detokenize(window[1:]))
+        tell("comparing with f16", sum(map(len, kl_parts)), n_total)
+    kl_nats = np.concatenate(kl_parts)
+    if not np.isfinite(kl_nats).all():
         raise QuantizeError(
-            f"the held-out text {held_out.name} is empty: give a text file with some code in it"
+            "the quantized model computes logits that are not numbers: its weights overflow in "
+            "this type, take a larger one"
         )
-    windows = [[*start, *ids[first : first + n_new]] for first in range(0, len(ids), n_new)]
-    return [window for window in windows if len(window) > 1]
+    bits = nats / math.log(2)
+    return _Distance(
+        kl_nats=kl_nats,
+        n_same_top1=n_same_top1,
+        bits=(float(bits[0]), float(bits[1])),
+        n_bytes=n_bytes,
+    )
+
+
+def _exact_share(
+    engines: tuple[Engine, Engine], tasks: Sequence[FimTask], tell: OnStep
+) -> tuple[float, float] | tuple[None, None]:
+    """Share of holes that each engine fills exactly, after the trimming that editors get."""
+    if not tasks:
+        return None, None
+    sampling = SamplingConfig(deadline_ms=math.inf, max_tokens=max(MAX_TOKENS.values()))
+    n_exact = [0.0, 0.0]
+    for n_done, task in enumerate(tasks, start=1):
+        request = request_of(task, order=None, with_other_files=False)
+        for i, engine in enumerate(engines):
+            n_exact[i] += score(task, engine.complete(request, sampling)[0].text)[_EXACT]
+        tell("filling holes", n_done, len(tasks))
+    return n_exact[0] / len(tasks), n_exact[1] / len(tasks)
+
+
+def _speeds(
+    engines: tuple[Engine, Engine], windows: Sequence[Sequence[int]], tell: OnStep
+) -> tuple[_Speed, _Speed]:
+    """Both engines in turn on each prompt, so that what else the machine does meets both."""
+    sampling = SamplingConfig(
+        deadline_ms=math.inf, max_tokens=_TIMED_DECODE_TOKENS, uses_memory=False, uses_drafts=False
+    )
+    prefill: tuple[list[float], list[float]] = ([], [])
+    decode: tuple[list[float], list[float]] = ([], [])
+    # The first prompt warms both up and is not counted.
+    prompts = [window[:_PROMPT_TOKENS] for window in windows[: _N_TIMED_PROMPTS + 1]]
+    for n_done, prompt in enumerate(prompts):
+        for i, engine in enumerate(engines):
+            timing = engine.write(prompt, sampling).timing
+            if n_done == 0 and len(prompts) > 1:
+                continue
+            n_new = timing.n_prompt_tokens - timing.n_reused_tokens
+            if timing.prefill_ms > 0:
+                prefill[i].append(1e3 * n_new / timing.prefill_ms)
+            if timing.n_decoded_tokens >= _MIN_DECODED_TOKENS and timing.decode_ms > 0:
+                decode[i].append(1e3 * timing.n_decoded_tokens / timing.decode_ms)
+        tell("timing", n_done + 1, len(prompts))
+    first, second = (
+        _Speed(
+            prefill=statistics.median(prefill[i]) if prefill[i] else None,
+            decode=statistics.median(decode[i]) if decode[i] else None,
+        )
+        for i in range(2)
+    )
+    return first, second
+
+
+def _load(path: Path) -> Engine:
+    return Engine.load(path, n_prefill_threads=threads_for(path))
 
 
 def _row_blocks(n_rows: int) -> Iterator[slice]:

@@ -9,22 +9,28 @@ from pathlib import Path
 import pytest
 
 from quantize import bundle_writer
-from quantize.bundle_writer import Budget, write_bundle
+from quantize.budget import Budget, best_of
+from quantize.bundle_writer import write_bundle
 from quantize.checkpoint import INDEX_FILES, INDEXES_FOLDER
 from quantize.errors import BudgetError, CheckpointError, OutputError, OutputExistsError
-from quantize.llama_quantize import QuantType
-from quantize.verify import HeldOut, QuantizationReport
+from quantize.llama_quantize import Override, QuantType
+from quantize.report import QuantizationReport
+from quantize.rounding import Rounding
+from quantize.texts import HeldOut, Texts
 from runtime.bundle import open_bundle
 from runtime.engine import Engine
 from tests.quantize import tiny_checkpoint
 
-HELD_OUT = HeldOut(name="sample", text="def f(x):\n    return x + 1\n")
+SAMPLE = HeldOut(name="sample", text="def f(x):\n    return x + 1\n")
+OTHER = HeldOut(name="other", text=Path(__file__).read_text(encoding="utf-8"))
 
 
-def _write(source: Path, destination: Path, **changes) -> QuantizationReport:
+def _write(
+    source: Path, destination: Path, quant_type: QuantType = QuantType.Q8_0, **changes
+) -> QuantizationReport:
     options = {
-        "quant_type": QuantType.Q8_0,
-        "held_out": HELD_OUT,
+        "roundings": [Rounding.of(quant_type)],
+        "texts": Texts(proof=SAMPLE, calibration=OTHER),
         "budget": Budget(),
         "overwrite": False,
         "on_progress": lambda *_: None,
@@ -113,6 +119,68 @@ def test_a_kept_budget_is_no_obstacle(checkpoint_folder: Path, tmp_path: Path) -
     assert (tmp_path / "b" / "model.gguf").is_file()
 
 
+def test_a_compensated_bundle_says_so(checkpoint_folder: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    rounding = Rounding.of(QuantType.Q4_0, overrides=[Override.parse("attn_v=q8_0")])
+    report = _write(
+        checkpoint_folder,
+        tmp_path / "b",
+        roundings=[rounding],
+        on_progress=lambda step, *_: steps.append(step),
+    )
+    assert report.method == "gptq" and report.calibrated_on == "other"
+    assert report.overrides == ("attn_v=q8_0",)
+    assert report.tensor_types == {"F32": 9, "Q4_0": 12, "Q6_K": 1, "Q8_0": 2}
+    assert {"reading calibration text", "compensating errors"} < set(steps)
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    assert "q4_0 gptq attn_v=q8_0" in card and "calibrated on other" in card
+
+
+def test_rows_that_are_no_multiple_of_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp leaves such matrices in f16; compensation does not insist on them."""
+    monkeypatch.setattr(tiny_checkpoint, "D_FF", 340)
+    tiny_checkpoint.write(tmp_path / "odd")
+    report = _write(tmp_path / "odd", tmp_path / "b", quant_type=QuantType.Q4_0)
+    assert report.method == "gptq"
+    assert (report.tensor_types["F16"], report.tensor_types["Q4_0"]) == (2, 12)
+
+
+def test_of_several_the_best_within_the_budget(checkpoint_folder: Path, tmp_path: Path) -> None:
+    several = [Rounding.of(kind) for kind in (QuantType.F16, QuantType.Q8_0, QuantType.Q6_K)]
+    small = Budget(max_mb=1.3)
+    n_files: list[int] = []
+    report = _write(
+        checkpoint_folder, tmp_path / "b", roundings=several, budget=small,
+        on_progress=lambda *_: n_files.append(len(list(tmp_path.glob(".b.partial-*/*.gguf")))),
+    )  # fmt: skip
+    assert max(n_files) == 3, "the original, the best so far, and the one that is tried"
+    assert report.quant_type == "q8_0"
+    assert (tmp_path / "b" / "model.gguf").stat().st_size == report.size_bytes
+    assert not list((tmp_path / "b").glob("candidate*"))
+
+
+def test_speed_decides_among_those_that_nobody_can_tell_apart() -> None:
+    def report(name: str, size_mb: int, kl: float, speed: float) -> QuantizationReport:
+        return QuantizationReport(
+            quant_type=name, size_bytes=size_mb * 10**6, reference_size_bytes=10**8,
+            tensor_types={}, held_out="", n_tokens=1, mean_kl_nats=kl, p99_kl_nats=kl,
+            top1_agreement=1.0, bits_per_byte=1.0, reference_bits_per_byte=1.0,
+            decode_tokens_per_s=speed,
+        )  # fmt: skip
+
+    f16, q8, q4 = (
+        report("f16", 80, 0, 100),
+        report("q8_0", 40, 4e-4, 170),
+        report("q4_0", 25, 9e-3, 250),
+    )
+    assert best_of([f16, q8, q4], Budget()) is q8
+    assert best_of([f16, q4], Budget()) is f16
+    assert best_of([q4], Budget(max_kl_nats=1e-3)) is q4
+    assert best_of([f16, q8, q4], Budget(max_kl_nats=1e-4)) is f16
+
+
 def test_nan_in_the_last_tensor_leaves_nothing(tmp_path: Path) -> None:
     source = tmp_path / "source" / "c"
     tiny_checkpoint.write(source)
@@ -181,13 +249,17 @@ def test_an_empty_folder_may_be_filled(checkpoint_folder: Path, tmp_path: Path) 
     assert (tmp_path / "b" / "model.gguf").is_file()
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
+@pytest.mark.parametrize("kind", ["folder", "folder of models", "file", "dangling link"])
 def test_force_replaces_bundles_only(checkpoint_folder: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "precious"
     match kind:
         case "folder":
             out.mkdir()
             (out / "thesis.tex").write_text("years of work")
+        case "folder of models":
+            out.mkdir()
+            (out / "model.gguf").write_bytes(b"GGUF")
+            (out / "another.gguf").write_bytes(b"GGUF")
         case "file":
             out.write_text("years of work")
         case "dangling link":
@@ -195,6 +267,15 @@ def test_force_replaces_bundles_only(checkpoint_folder: Path, tmp_path: Path, ki
     with pytest.raises(OutputError, match="not a bundle"):
         _write(checkpoint_folder, out, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_link_to_a_bundle_is_not_replaced(checkpoint_folder: Path, tmp_path: Path) -> None:
+    """Only the link would be, and the bundle would stay where it takes space."""
+    _write(checkpoint_folder, tmp_path / "b")
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    with pytest.raises(OutputError, match="is a link: name the folder .*b itself"):
+        _write(checkpoint_folder, tmp_path / "link", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "link"]
 
 
 @pytest.mark.parametrize("up", [".", "..", "../.."])

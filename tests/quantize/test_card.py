@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quantize.card import render_card
-from quantize.verify import QuantizationReport
+from quantize.report import QuantizationReport
 from runtime.spec import ModelSpec
 from tests.quantize import tiny_checkpoint
 
@@ -54,7 +54,24 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 
 
 def _card(spec: ModelSpec, corpus=CORPUS, evaluation=EVALUATION, has_index=True) -> str:
-    return render_card(spec, REPORT, corpus=corpus, evaluation=evaluation, has_index=has_index)
+    return render_card(
+        spec, REPORT, corpus=corpus, evaluation=evaluation, has_index=has_index,
+        licence="Apache-2.0", notes=(),
+    )  # fmt: skip
+
+
+def test_foreign_weights_are_not_given_our_licence_or_languages(spec: ModelSpec) -> None:
+    def card(licence: str | None) -> str:
+        return render_card(
+            replace(spec, languages=()), REPORT, corpus=None, evaluation=None, has_index=False,
+            licence=licence, notes=["It completes from left to right only."],
+        )  # fmt: skip
+
+    assert "licensed under bigcode-openrail-m." in card("bigcode-openrail-m")
+    unknown = card(None)
+    assert "names their licence: ask" in unknown and "Apache" not in unknown
+    assert "- It completes from left to right only." in unknown.splitlines()
+    assert "Which languages it has seen stands in no file" in unknown
 
 
 def test_every_section_is_there(spec: ModelSpec) -> None:
@@ -87,8 +104,8 @@ def test_every_section_is_there(spec: ModelSpec) -> None:
         "| line | 0.125 | 0.5 |",
         "| block | 0.01 | 0.25 |",
         "| what | q8_0 | f16 |",
-        "| size | 12.3 MB | 22.0 MB |",
-        "| KL divergence from f16, mean, nats per token | 0.001235 | 0 |",
+        "| size, MB | 12.35 | 22.00 |",
+        "| KL from f16, mean, nats per token | 0.001235 | 0 |",
         "| same first token as f16 | 98.77% | 100.00% |",
         "Measured on 4,096 tokens of held.py. Tensors: 9 F32, 15 Q8_0.",
     ],

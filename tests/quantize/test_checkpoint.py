@@ -35,7 +35,9 @@ def test_a_whole_folder_opens(folder: Path) -> None:
     checkpoint = open_checkpoint(folder)
     assert checkpoint.spec.name == "tiny-random"
     assert checkpoint.index_files == ()
-    assert {tensor.transformers for tensor in checkpoint.tensors} == checkpoint.weights.keys()
+    sources = [source for tensor in checkpoint.tensors for source in tensor.sources]
+    assert {source.name for source in sources} == checkpoint.weights.keys()
+    assert (checkpoint.is_ours, checkpoint.licence, checkpoint.notes) == (True, "apache-2.0", ())
 
 
 def test_an_output_matrix_that_is_tied_is_not_in_the_way(folder: Path) -> None:
@@ -43,7 +45,8 @@ def test_an_output_matrix_that_is_tied_is_not_in_the_way(folder: Path) -> None:
     assert "output.weight" not in {t.gguf for t in open_checkpoint(folder).tensors}
 
 
-def test_shards_are_read_through_their_index(folder: Path) -> None:
+def _shard(folder: Path) -> Path:
+    """The weights of the folder in two shards; the path of their index."""
     tensors = list(tiny_checkpoint.random_tensors().items())
     (folder / "model.safetensors").unlink()
     weight_map = {}
@@ -53,8 +56,13 @@ def test_shards_are_read_through_their_index(folder: Path) -> None:
         weight_map |= {tensor: name for tensor, _ in part}
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
+
+
+def test_shards_are_read_through_their_index(folder: Path) -> None:
+    _shard(folder)
     checkpoint = open_checkpoint(folder)
-    for name, tensor in tensors:
+    for name, tensor in tiny_checkpoint.random_tensors().items():
         np.testing.assert_array_equal(checkpoint.weights[name].read(), tensor)
 
     (folder / "model-00002-of-00002.safetensors").unlink()
@@ -62,9 +70,35 @@ def test_shards_are_read_through_their_index(folder: Path) -> None:
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "spec.json", "tokenizer.json", "model.safetensors"]
-)
+def test_shards_without_their_index_are_noticed(folder: Path) -> None:
+    _shard(folder).unlink()
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors\.index\.json.*copy it too"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, []])
+def test_a_damaged_index_is_named(folder: Path, weight_map: object) -> None:
+    _shard(folder).write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(CheckpointError, match=r"index\.json has no weight_map"):
+        open_checkpoint(folder)
+
+
+def test_a_tensor_that_its_shard_lacks_is_named(folder: Path) -> None:
+    index = _shard(folder)
+    content = json.loads(index.read_text())
+    content["weight_map"]["model.extra"] = "model-00001-of-00002.safetensors"
+    index.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"model\.extra, which is not in model-00001"):
+        open_checkpoint(folder)
+
+
+def test_no_shard_is_read_outside_the_folder(folder: Path) -> None:
+    index = _shard(folder)
+    index.write_text(index.read_text().replace("model-00001", "../model-00001"))
+    assert open_checkpoint(folder).weights
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=name):
@@ -166,3 +200,75 @@ def test_indexes_of_further_corpora_are_seen_and_a_half_one_is_refused(folder: P
         open_checkpoint(folder)
     (further / INDEX_FILES[-1]).write_bytes(b"x")
     assert open_checkpoint(folder).index_files == tuple(further / name for name in INDEX_FILES)
+
+
+def test_a_folder_without_a_spec_is_foreign(folder: Path) -> None:
+    """What others trained: numbers from config.json, licence from README.md, the rest unknown."""
+    ours = open_checkpoint(folder).spec
+    (folder / "spec.json").unlink()
+    (folder / "README.md").write_text("---\nlicense: bigcode-openrail-m\ntags: [code]\n---\n# M\n")
+    checkpoint = open_checkpoint(folder)
+    assert (checkpoint.is_ours, checkpoint.licence) == (False, "bigcode-openrail-m")
+    spec = checkpoint.spec
+    assert (spec.name, spec.corpus_id, spec.languages) == ("checkpoint", "unknown", ("unknown",))
+    for name in ("architecture", "n_params", "n_layers", "rope_theta", "tokenizer_sha256"):
+        assert getattr(spec, name) == getattr(ours, name)
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence"),
+    [(None, None), ("# Model\nlicense: mit\n", None), ("---\r\nlicense: 'mit'\r\n---\r\n", "mit")],
+)
+def test_a_licence_is_what_the_readme_says(folder: Path, readme: str | None, licence) -> None:
+    (folder / "spec.json").unlink()
+    if readme is not None:
+        (folder / "README.md").write_bytes(readme.encode())
+    assert open_checkpoint(folder).licence == licence
+
+
+def test_a_model_in_the_cache_of_huggingface_hub_has_its_name(folder: Path) -> None:
+    snapshot = folder.parent / "models--bigcode--starcoderbase-1b" / "snapshots" / "ab12"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (snapshot / "spec.json").unlink()
+    assert open_checkpoint(snapshot).spec.name == "starcoderbase-1b"
+
+
+def test_an_index_needs_a_spec(folder: Path) -> None:
+    (folder / "spec.json").unlink()
+    for name in INDEX_FILES:
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"no spec\.json that says of which model"):
+        open_checkpoint(folder)
+
+
+def test_buffers_of_older_versions_are_not_in_the_way(folder: Path) -> None:
+    names = ("model.layers.0.self_attn.rotary_emb.inv_freq", "transformer.h.0.attn.bias")
+    _edit_tensors(folder, lambda t: t.update({name: np.ones(3) for name in names}))
+    assert open_checkpoint(folder)
+
+
+def test_weights_of_another_type_are_named(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"dtype": "F32"', b'"dtype": "U32"', 1))
+    with pytest.raises(CheckpointError, match="embed_tokens.* has type U32"):
+        open_checkpoint(folder)
+
+
+def test_what_a_user_must_know_is_noted(folder: Path) -> None:
+    (folder / "spec.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    _edit_json(folder / "config.json", sliding_window=100, use_sliding_window=True)
+    document = json.loads((folder / "tokenizer.json").read_text())
+    for token in document["added_tokens"]:
+        token["content"] = token["content"].replace("fim", "gap")
+    document["model"]["vocab"] = {
+        token.replace("<fim", "<gap"): token_id
+        for token, token_id in document["model"]["vocab"].items()
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
+    checkpoint = open_checkpoint(folder)
+    window, left_to_right = checkpoint.notes
+    assert "cut to 100 tokens" in window and "left to right" in left_to_right
+    assert checkpoint.spec.context_tokens == 100 < config["max_position_embeddings"]

@@ -87,7 +87,7 @@ def test_values_arrive_whatever_they_were_stored_as(tmp_path, float_type, dtype)
     written = {tensor.name: tensor for tensor in GGUFReader(tmp_path / "m.gguf").tensors}
     assert written.keys() == {tensor.gguf for tensor in checkpoint.tensors}
     for tensor in checkpoint.tensors:
-        values = checkpoint.weights[tensor.transformers].read()
+        values = checkpoint.values(tensor)
         data = written[tensor.gguf].data
         half = float_type is FloatType.F16 and values.ndim > 1
         assert data.dtype == (np.float16 if half else np.float32)

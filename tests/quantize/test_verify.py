@@ -14,18 +14,24 @@ from quantize.checkpoint import open_checkpoint
 from quantize.errors import QuantizeError
 from quantize.gguf_writer import FloatType, write_gguf
 from quantize.llama_quantize import QuantType, quantize_file
+from quantize.texts import HeldOut
 from quantize.verify import (
     N_TOKENS,
-    HeldOut,
-    _windows,
+    Made,
+    file_type_name,
     kl_divergence,
     log_softmax,
     measure,
-    read_held_out,
 )
-from runtime.engine import Engine
+from quantize.windows import plain_windows
+from runtime import trim
+from runtime.bundle import default_bundle_directory
+from runtime.engine import Engine, FimRequest
+from runtime.sampling import SamplingConfig
 from tests.quantize import tiny_checkpoint
+from train.evaluation.fim.tasks import FimTask, Kind
 
+F16 = Made(quant_type="f16")
 TEXT = HeldOut(name="sample", text=Path(__file__).read_text(encoding="utf-8")[:1500])
 
 
@@ -48,7 +54,7 @@ def test_log_softmax_survives_large_logits() -> None:
 
 
 def test_a_file_is_no_distance_from_itself(f16_file: Path) -> None:
-    report = measure(f16_file, f16_file, quant_type=QuantType.F16, held_out=TEXT)
+    report = measure(f16_file, f16_file, made=F16, held_out=TEXT)
     assert report.mean_kl_nats == report.p99_kl_nats == 0
     assert report.top1_agreement == 1
     assert report.bits_per_byte == report.reference_bits_per_byte > 0
@@ -60,7 +66,9 @@ def test_fewer_bits_are_further_away(f16_file: Path, tmp_path: Path) -> None:
     for quant_type in (QuantType.Q8_0, QuantType.Q5_K_M, QuantType.Q4_0):
         quantize_file(f16_file, tmp_path / quant_type, quant_type)
         reports.append(
-            measure(f16_file, tmp_path / quant_type, quant_type=quant_type, held_out=TEXT)
+            measure(
+                f16_file, tmp_path / quant_type, made=Made(quant_type=quant_type), held_out=TEXT
+            )
         )
     assert 0 < reports[0].mean_kl_nats < reports[1].mean_kl_nats < reports[2].mean_kl_nats
     assert 1 > reports[0].top1_agreement >= reports[2].top1_agreement
@@ -71,7 +79,7 @@ def test_fewer_bits_are_further_away(f16_file: Path, tmp_path: Path) -> None:
 def test_other_weights_are_far_away(f16_file: Path, tmp_path: Path) -> None:
     tiny_checkpoint.write(tmp_path / "other", seed=1)
     write_gguf(open_checkpoint(tmp_path / "other"), tmp_path / "o.gguf", float_type=FloatType.F16)
-    report = measure(f16_file, tmp_path / "o.gguf", quant_type=QuantType.F16, held_out=TEXT)
+    report = measure(f16_file, tmp_path / "o.gguf", made=F16, held_out=TEXT)
     assert report.mean_kl_nats > 0.3
     assert report.top1_agreement < 0.5
 
@@ -79,13 +87,13 @@ def test_other_weights_are_far_away(f16_file: Path, tmp_path: Path) -> None:
 def test_every_token_is_compared_once_and_bytes_are_counted(f16_file: Path) -> None:
     """Bits per byte from the logits of one long window, beside those of `measure`."""
     text = TEXT.text[:300]
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int]] = []
     report = measure(
         f16_file,
         f16_file,
-        quant_type=QuantType.F16,
+        made=F16,
         held_out=HeldOut(name="short", text=text),
-        on_tokens=lambda done, total: seen.append((done, total)),
+        on_step=lambda step, done, total: seen.append((step, done, total)),
     )
     with Engine.load(f16_file) as engine:
         ids = engine.tokenize(text)
@@ -93,7 +101,8 @@ def test_every_token_is_compared_once_and_bytes_are_counted(f16_file: Path) -> N
         log_p = log_softmax(engine.logits([0, *ids]))
     bits = -sum(log_p[i, token_id] for i, token_id in enumerate(ids)) / math.log(2)
     assert report.n_tokens == len(ids)
-    assert seen == [(len(ids), len(ids))]
+    assert seen[0] == ("comparing with f16", len(ids), len(ids))
+    assert seen[-1][0] == "timing"
     assert report.bits_per_byte == pytest.approx(bits / len(text.encode()), rel=1e-6)
 
 
@@ -101,7 +110,7 @@ def test_long_text_is_cut_into_windows_that_fit(f16_file: Path) -> None:
     report = measure(
         f16_file,
         f16_file,
-        quant_type=QuantType.F16,
+        made=F16,
         held_out=HeldOut(name="digits", text="1" * 700),  # one token each; the context is 256
     )
     assert report.n_tokens == 700
@@ -110,7 +119,9 @@ def test_long_text_is_cut_into_windows_that_fit(f16_file: Path) -> None:
 def test_a_long_text_is_read_from_end_to_end(f16_file: Path) -> None:
     """4,096 digits, of which the second half of the text has its share."""
     with Engine.load(f16_file) as engine:
-        windows = _windows(engine, HeldOut(name="long", text="1" * 100_000 + "2" * 100_000))
+        windows = plain_windows(
+            engine, HeldOut(name="long", text="1" * 100_000 + "2" * 100_000), n_tokens=N_TOKENS
+        )
         one, two = engine.tokenize("1") + engine.tokenize("2")
     ids = [token_id for window in windows for token_id in window[1:]]
     assert len(ids) == N_TOKENS
@@ -120,23 +131,55 @@ def test_a_long_text_is_read_from_end_to_end(f16_file: Path) -> None:
     assert ids[-1] == two
 
 
-def test_the_text_is_given_or_training_s_or_our_own(tmp_path: Path) -> None:
-    (tmp_path / "held.py").write_bytes(b"\xef\xbb\xbfx = 1\r\n")
-    assert "def read_held_out" in read_held_out(None, checkpoint=tmp_path).text
-    (tmp_path / "held_out.txt").write_text("y = 2\n")
-    assert read_held_out(None, checkpoint=tmp_path) == HeldOut(name="held_out.txt", text="y = 2\n")
-    given = read_held_out(tmp_path / "held.py", checkpoint=tmp_path)
-    assert given == HeldOut(name="held.py", text="x = 1\n")
+def test_holes_are_filled_by_both(f16_file: Path, tmp_path: Path) -> None:
+    """The tiny random model fills none; a hole where it happens to be right is made for it."""
+    lines = [line for line in TEXT.text.splitlines() if len(line) > 20]
+    with Engine.load(f16_file) as engine:
+        shown = (_shown(engine, FimRequest(prefix=x[:10], suffix="\n", path="f.py")) for x in lines)
+        request, said = next((request, text) for request, text in shown if text.strip())
+    tasks = [
+        FimTask(kind=Kind.REST_OF_LINE, origin="", path="f.py", prefix=request.prefix,
+                middle=middle, suffix=request.suffix)
+        for middle in (said, "something else altogether")
+    ]  # fmt: skip
+    held_out = HeldOut(name="sample", text=TEXT.text, tasks=tuple(tasks))
+    tiny_checkpoint.write(tmp_path / "other", seed=1)
+    write_gguf(open_checkpoint(tmp_path / "other"), tmp_path / "o.gguf", float_type=FloatType.F16)
+    report = measure(f16_file, tmp_path / "o.gguf", made=F16, held_out=held_out)
+    assert (report.n_fim_tasks, report.reference_fim_exact, report.fim_exact) == (2, 0.5, 0.0)
 
 
-@pytest.mark.parametrize("data", [None, b"\xff\xfe\x00"])
-def test_text_that_cannot_be_read(tmp_path: Path, data: bytes | None) -> None:
-    if data is not None:
-        (tmp_path / "held").write_bytes(data)
-    with pytest.raises(QuantizeError, match="give a UTF-8 text file"):
-        read_held_out(tmp_path / "held", checkpoint=tmp_path)
+def _shown(engine: Engine, request: FimRequest) -> tuple[FimRequest, str]:
+    """What an editor would show of the answer, in its first line."""
+    text = engine.complete(request, SamplingConfig(deadline_ms=math.inf))[0].text
+    fitted = trim.fit(text.split("\n")[0], request.prefix, request.suffix, path=request.path)
+    return request, fitted.text.split("\n")[0] if fitted and not fitted.n_replaced_chars else ""
+
+
+def test_speed_is_measured_of_both() -> None:
+    """Of the default model: a random one may end its text before anything can be timed."""
+    model = default_bundle_directory() / "model.gguf"
+    report = measure(model, model, made=F16, held_out=TEXT, n_tokens=600)
+    for speed, reference in (
+        (report.prefill_tokens_per_s, report.reference_prefill_tokens_per_s),
+        (report.decode_tokens_per_s, report.reference_decode_tokens_per_s),
+    ):
+        assert speed is not None and reference is not None
+        assert 5 < speed < 1e6 and 0.02 < speed / reference < 50  # one file, on a busy machine
+
+
+def test_models_that_do_not_belong_together(f16_file: Path) -> None:
+    other = default_bundle_directory() / "model.gguf"
+    with pytest.raises(QuantizeError, match="compare files of the same model"):
+        measure(f16_file, other, made=F16, held_out=TEXT)
+
+
+def test_the_file_names_its_type(f16_file: Path, tmp_path: Path) -> None:
+    assert file_type_name(f16_file) == "f16"
+    quantize_file(f16_file, tmp_path / "m", QuantType.Q4_K_S)
+    assert file_type_name(tmp_path / "m") == "q4_k_s"
 
 
 def test_empty_text_is_refused(f16_file: Path) -> None:
     with pytest.raises(QuantizeError, match="is empty"):
-        measure(f16_file, f16_file, quant_type=QuantType.F16, held_out=HeldOut(name="e", text=""))
+        measure(f16_file, f16_file, made=F16, held_out=HeldOut(name="e", text=""))
