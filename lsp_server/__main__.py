@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from attribution.visible import LAYOUT, visible
 from lsp_server.command_line import (
     BUNDLE_HELP,
     bundle_path_of,
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 # Someone who asks by hand waits for a good answer; an editor does not.
 COMPLETE_DEADLINE_MS = 20_000
+
+LONG_LOAD_S = 3.0
+LONG_LOAD = "loading ... (the first time on a machine compiles Starling's kernels: half a minute)"
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
 
@@ -90,14 +97,15 @@ def complete(
     """
     at = context_of(place)
     start = time.perf_counter()
-    from lsp_server.service import CompletionService
+    from lsp_server.opening import open_service
     from lsp_server.settings import Settings
 
     settings = Settings(
         bundle_path=bundle_path_of(ctx, bundle),
         deadline_ms=COMPLETE_DEADLINE_MS,
     )
-    service = CompletionService.open(settings)
+    with _patience():
+        service = open_service(settings)
     load_ms = (time.perf_counter() - start) * 1000
     suggestions = service.complete(at, threading.Event(), n=n_suggestions, is_asked_for=True)
     if as_json:
@@ -105,6 +113,19 @@ def complete(
     else:
         _print_text(place, at, service.model_name, load_ms, suggestions)
     service.close()
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Says on a terminal why loading takes long, if it does."""
+    timer = threading.Timer(LONG_LOAD_S, click.echo, [LONG_LOAD], {"err": True})
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @click.command(epilog="Example: starling serve --bundle ~/models/starcoder2-3b.gguf")
@@ -272,7 +293,7 @@ def _print_text(
         click.echo("  nothing to suggest here")
     for suggestion in suggestions:
         rest = after[suggestion.n_replaced_chars :]
-        marked = click.style(f"⟦{suggestion.text}⟧", fg="cyan")
+        marked = click.style(f"⟦{visible(suggestion.text, kept=LAYOUT)}⟧", fg="cyan")
         click.echo(_indented(f"{before}{marked}{rest}"))
         for line in _facts(suggestion):
             click.echo(f"    {line}")
@@ -289,6 +310,7 @@ def _facts(suggestion: Suggestion) -> list[str]:
             f"({timing.n_decoded_tokens} tokens), total {timing.total_ms:.0f} ms; "
             f"mean log-probability {suggestion.mean_logprob:.2f}"
         )
+    facts.append(f"right with a probability of {suggestion.confidence:.0%}")
     report = suggestion.report
     meaning = {
         "copy": "stands in the training data",

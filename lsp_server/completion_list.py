@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from lsp_server.explain.quoting import block, plain
 from lsp_server.inline_completion import accept_command
 from lsp_server.questions import Placed, Question, answer, to_point
 from lsp_server.suggestion import package_name
@@ -82,12 +83,14 @@ def _shortened(line: str) -> str:
 
 def _documentation(text: str, language_id: str, report: Report) -> str:
     """The whole suggestion, and where it stands in the training data."""
-    lines = [f"```{language_id}", text, "```", f"match: {report.verdict}"]
+    lines = [block(text, language_id), f"match: {report.verdict}"]
     if report.reason:
-        lines.append(report.reason)
+        lines.append(plain(report.reason))
     for found in report.matches:
         lines += [
-            f"- {package_name(source.origin)} {source.version}, {source.path}, {source.licence}"
+            plain(
+                f"- {package_name(source.origin)} {source.version}, {source.path}, {source.licence}"
+            )
             for source in found.sources
         ]
     return "\n".join(lines)

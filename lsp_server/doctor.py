@@ -55,7 +55,10 @@ def examine(bundle_path: Path | None) -> list[Check]:
         return checks
     checks.append(_described(bundle))
     if all(check.ok for check in checks if check.name in PACKAGES):
-        checks += [_guarded("model", lambda: _check_model(bundle))]
+        checks += [
+            _guarded("graphics card", _check_gpu),
+            _guarded("model", lambda: _check_model(bundle)),
+        ]
     checks += [_guarded("attribution index", lambda: _check_index(bundle))]
     return checks
 
@@ -137,6 +140,17 @@ def _check_numba_cache() -> Check:
         found=f"{writable or places[0]} is {'writable' if writable else 'not writable'}",
         cure="" if writable else "set NUMBA_CACHE_DIR to a folder that you may write to",
     )
+
+
+def _check_gpu() -> Check:
+    from runtime.llama import is_built_for_gpu
+
+    found = (
+        "computes, unless the setting useGpu says no"
+        if is_built_for_gpu()
+        else "not used: llama-cpp-python was built without CUDA, Metal or Vulkan, or finds no card"
+    )
+    return Check(name="graphics card", ok=True, found=found, cure="")
 
 
 def _check_model(bundle: Bundle) -> Check:

@@ -1,7 +1,8 @@
 """The model's way into memory and out of it: loading, idle unloading, progress for the client.
 
-Loading happens in the server's one worker thread; requests are answered empty meanwhile. All else
-runs in the event loop.
+A model that could not be loaded is tried again when somebody asks and its file has changed, or some
+time has passed. Loading happens in the server's one worker thread; requests are answered empty
+meanwhile. All else runs in the event loop.
 """
 
 from __future__ import annotations
@@ -13,12 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
+from runtime.bundle import MODEL_FILE, default_bundle_directory
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lsp_server.server import StarlingServer
     from lsp_server.service import CompletionService
     from lsp_server.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+ONLY_LEFT_TO_RIGHT = "this model sees only what stands before the cursor"
+COMPILING = "compiling for this machine, which takes up to a minute and happens once"
+
+# What failed may work by itself later: memory is free again, a network drive is back.
+RETRY_AFTER_S = 15.0
+# A request that brings the model back waits so long for it, and is answered empty after that.
+PATIENCE_S = 1.0
+
+# Size and time of change of what is loaded; () where there is nothing.
+_Stamp = tuple[int, ...]
 
 
 class ModelLoading:
@@ -30,6 +46,9 @@ class ModelLoading:
         self._server = server
         self._task: asyncio.Task[None] | None = None
         self._is_unloaded = False
+        self._is_returning = False
+        self._failed_at_s = 0.0
+        self._failed_stamp: _Stamp = ()
         self._last_touch_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,17 +65,24 @@ class ModelLoading:
     def start(self) -> None:
         """Loads the model of the current settings; what is being computed is given up."""
         self._server.stop_computing()
-        self._is_unloaded = False
+        self._is_returning, self._is_unloaded = self._is_unloaded, False
         self._task = asyncio.get_running_loop().create_task(self._load(self._task))
 
     def touch(self) -> None:
         """Somebody asks: the model stays in memory, or comes back."""
         loop = asyncio.get_running_loop()
         self._last_touch_s = loop.time()
-        if self._is_unloaded:
+        if self._is_unloaded or self._may_work_now():
             self.start()
         elif self._timer is None:
             self.watch_idleness()
+
+    async def model_that_returns(self) -> CompletionService | None:
+        """The model that left memory for a while, if it is back soon; None: there is none."""
+        task = self._task
+        if self._is_returning and task is not None:
+            await asyncio.wait([task], timeout=PATIENCE_S)
+        return self._server.service
 
     def watch_idleness(self) -> None:
         """Sets the clock that frees the model, by the current settings."""
@@ -108,13 +134,24 @@ class ModelLoading:
         else:
             self._take(service)
 
+    def _may_work_now(self) -> bool:
+        """Whether loading failed, and there is reason to hope."""
+        if not self.error:
+            return False
+        is_long_ago = self._last_touch_s - self._failed_at_s >= RETRY_AFTER_S
+        return is_long_ago or _stamp_of(self._server.settings) != self._failed_stamp
+
     def _is_superseded(self) -> bool:
         """Whether the user chose another model since the running task began."""
         return self._task is not asyncio.current_task()
 
     async def _opened(self, settings: Settings) -> CompletionService:
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(self._server.worker, _open_service, settings)
+
+        def say(reason: str) -> None:
+            loop.call_soon_threadsafe(lambda: self._server.status.update(reason=reason))
+
+        opening = loop.run_in_executor(self._server.worker, _open_service, settings, say)
         progress = loop.create_task(_show_progress(self._server, opening))
         try:
             return await opening
@@ -123,6 +160,8 @@ class ModelLoading:
 
     def _fail(self, error: Exception) -> None:
         self.error = str(error) if _is_sentence(error) else f"no model: {error!r}"
+        self._failed_at_s = asyncio.get_running_loop().time()
+        self._failed_stamp = _stamp_of(self._server.settings)
         logger.error("%s", self.error)
         self._server.status.update(state=self._server.resting_state(), reason=self.error)
 
@@ -135,6 +174,7 @@ class ModelLoading:
         server.prefetch.after_load()
         server.status.update(
             state=server.resting_state(),
+            reason="" if service.engine.info.fim else ONLY_LEFT_TO_RIGHT,
             model=service.model_name,
             tokens_per_second=None,
             hit_rate=None,
@@ -163,11 +203,27 @@ async def _show_progress(
     progress.end(token, types.WorkDoneProgressEnd())
 
 
-def _open_service(settings: Settings) -> CompletionService:
-    """Runs in the worker, which thus also pays for the imports."""
-    from lsp_server.service import CompletionService
+def _stamp_of(settings: Settings) -> _Stamp:
+    """Changes when the model's file does: looks at its name only."""
+    path = settings.bundle_path or default_bundle_directory()
+    try:
+        stat = (path / MODEL_FILE if path.is_dir() else path).stat()
+    except OSError:
+        return ()
+    return stat.st_size, stat.st_mtime_ns
 
-    return CompletionService.open(settings)
+
+def _open_service(settings: Settings, say: Callable[[str], None]) -> CompletionService:
+    """Runs in the worker, which thus also pays for the imports. `say` is told what takes long."""
+    from lsp_server.opening import open_service
+
+    def say_if_it_compiles() -> None:
+        from runtime.kernels import must_be_compiled
+
+        if must_be_compiled():
+            say(COMPILING)
+
+    return open_service(settings, say_if_it_compiles)
 
 
 def _is_sentence(error: Exception) -> bool:

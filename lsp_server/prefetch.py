@@ -40,6 +40,7 @@ class Prefetch:
         self._server = server
         self._timer: asyncio.TimerHandle | None = None
         self._at: CursorContext | None = None
+        self._job: Job = _read_ahead
         self._cancel = threading.Event()
         self._last_points: dict[str, Point] = {}
 
@@ -88,10 +89,13 @@ class Prefetch:
             self.stop()
 
     def yield_to(self, at: CursorContext, point: Point) -> None:
-        """A request comes: gives way, unless it asks for the very thing that is being computed."""
+        """A request comes: gives way, unless it asks for the very thing that is being computed.
+
+        What was read until then is not lost, so reading always gives way.
+        """
         self._last_points[at.uri] = point
         self._stop_timer()
-        if self._at != at:
+        if self._at != at or self._job is _read_ahead:
             self.stop()
 
     def stop(self) -> None:
@@ -121,7 +125,7 @@ class Prefetch:
         if service is None:
             return
         self.stop()
-        self._at, self._cancel = at, threading.Event()
+        self._at, self._job, self._cancel = at, job, threading.Event()
         self._server.worker.submit(_guarded, job, service, at, self._cancel)
 
     def _context(self, document: Document, point: Point) -> CursorContext:

@@ -70,14 +70,14 @@ async def answer(ls: StarlingServer, question: Question) -> tuple[Placed, ...]:
     if document is None or not _may_compute(ls, document, question):
         return ()
     ls.loading.touch()
-    service = ls.service
-    if service is None:
-        return ()
     revision = document.revision
     at = context_of(ls, document, question)
     ls.prefetch.yield_to(at, question.point)
     cancel = ls.running[question.uri] = threading.Event()
     try:
+        service = ls.service or await ls.loading.model_that_returns()
+        if service is None or cancel.is_set():
+            return ()
         suggestions = await _suggestions(ls, service, at, question, cancel)
     except asyncio.CancelledError:
         cancel.set()
@@ -110,6 +110,7 @@ def accept_json(uri: str, placed: Placed) -> dict[str, Any]:
         "range": {"start": placed.start._asdict(), "end": placed.end._asdict()},
         "text": placed.suggestion.text,
         "replaced": placed.replaced,
+        "confidence": round(placed.suggestion.confidence, 4),
         "meanLogprob": round(placed.suggestion.mean_logprob, 4),
         "tokens": [[text, round(logprob, 3)] for text, logprob in placed.suggestion.tokens],
         **report_to_json(placed.suggestion.report),

@@ -254,7 +254,7 @@ class StarlingServer(LanguageServer):
 
 def _loaded_by(settings: Settings) -> tuple[object, ...]:
     """The settings that a loaded model cannot take over."""
-    return settings.bundle_path, settings.n_threads
+    return settings.bundle_path, settings.n_threads, settings.use_gpu
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -12,21 +12,23 @@ from dataclasses import replace
 from attribution import match
 from attribution.indexes import Opened, open_all
 from attribution.match import Report, Verdict
+from attribution.report import verdict_of
 from lsp_server.cache import SuggestionCache, TypedThrough
 from lsp_server.context.cursor import CursorContext
 from lsp_server.figures import Figures
 from lsp_server.settings import AttributionMode, Settings
-from lsp_server.suggestion import Suggestion, moved, tokens_between
+from lsp_server.suggestion import Suggestion, moved
 from runtime import trim
 from runtime.bundle import Bundle, open_bundle
 from runtime.completion import Completion
+from runtime.confidence import Written, best_head, calibration_of, tokens_between
 from runtime.engine import Engine
 from runtime.prompt import FimRequest, Snippet
 from runtime.sampling import SamplingConfig
 from runtime.stopping import Mode, StopReason
 
-# After these the text ends wherever the model was, in the middle of a word or not.
-_TEARING = (StopReason.DEADLINE, StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL)
+# A large model takes longer to read a file than a suggestion may take.
+_READ_AHEAD_MS = 30_000.0
 
 
 class CompletionService:
@@ -41,6 +43,7 @@ class CompletionService:
         self.engine = engine
         self.bundle = bundle
         self.figures = Figures()
+        self._calibration = calibration_of(engine.info)
         self._settings = Settings()
         self._cache = SuggestionCache()
         self._checked_under = _what_is_checked(self._settings)
@@ -50,10 +53,16 @@ class CompletionService:
     def open(cls, settings: Settings) -> CompletionService:
         """Loads the model and its index and warms both up; raises runtime's errors."""
         bundle = open_bundle(settings.bundle_path)
-        engine = Engine.load(bundle.model_path, n_prefill_threads=settings.n_threads)
-        service = cls(engine=engine, bundle=bundle)
-        service.configure(settings)
-        service._warm_up()
+        engine = Engine.load(
+            bundle.model_path, n_prefill_threads=settings.n_threads, uses_gpu=settings.use_gpu
+        )
+        try:
+            service = cls(engine=engine, bundle=bundle)
+            service.configure(settings)
+            service._warm_up()
+        except BaseException:
+            engine.close()  # It is tried again at times, and each try would keep a model.
+            raise
         return service
 
     @property
@@ -77,7 +86,7 @@ class CompletionService:
         if typed is None:
             return None
         self.figures.count(is_hit=True)
-        return _shown(_rests_of(typed)[:n], settings, is_asked_for=is_asked_for)
+        return self._shown(_rests_of(typed)[:n], settings, is_asked_for=is_asked_for)
 
     def complete(
         self,
@@ -101,7 +110,7 @@ class CompletionService:
         if cancel.is_set():
             return ()
         self.figures.count(is_hit=False)
-        return _shown(found, settings, is_asked_for=is_asked_for)
+        return self._shown(found, settings, is_asked_for=is_asked_for)
 
     def compute_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
         """Remembers what `complete` would give, unless it is known or no place for a completion."""
@@ -113,8 +122,9 @@ class CompletionService:
 
     def read_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
         """Makes the model read what stands around the cursor, so that the next request need not."""
+        sampling = SamplingConfig(max_tokens=1, deadline_ms=_READ_AHEAD_MS)
         if not cancel.is_set():
-            self.engine.complete(self._request(at), SamplingConfig(max_tokens=1), cancel=cancel)
+            self.engine.complete(self._request(at), sampling, cancel=cancel)
 
     def prompt_text(self, at: CursorContext) -> str:
         """Exactly what the model sees."""
@@ -174,20 +184,18 @@ class CompletionService:
         self, completion: Completion, at: CursorContext, settings: Settings
     ) -> Suggestion | None:
         """What is shown of a completion; None: nothing."""
-        is_torn = completion.stop_reason in _TEARING
-        text = trim.without_torn_end(completion.text) if is_torn else completion.text
-        fitted = trim.fit(text, at.prefix, at.suffix, path=at.path)
-        if fitted is None:
+        written = Written.at_cursor(completion, at.prefix, at.suffix, path=at.path)
+        if written is None:
             return None
         return Suggestion(
-            text=fitted.text,
-            n_replaced_chars=fitted.n_replaced_chars,
+            text=written.text,
+            n_replaced_chars=written.n_replaced_chars,
+            confidence=0.0,
+            end_logprob=written.end_logprob,
             mean_logprob=completion.mean_logprob,
             stop_reason=str(completion.stop_reason),
-            report=self._check(at.prefix, fitted.text, settings),
-            tokens=tokens_between(completion.spelled, 0, len(fitted.text))
-            if completion.text.startswith(fitted.text)
-            else (),
+            report=self._check(at.prefix, written.text, settings),
+            tokens=written.tokens,
             timing=completion.timing,
         )
 
@@ -206,6 +214,37 @@ class CompletionService:
             return _unknown("attribution is switched off in the settings")
         tail = prefix[-match.PREFIX_TAIL_CHARS :]
         return match.find(tail, text, self._opened.indexes, problems=self._opened.problems)
+
+    def _shown(
+        self, suggestions: tuple[Suggestion, ...], settings: Settings, *, is_asked_for: bool
+    ) -> tuple[Suggestion, ...]:
+        """As much of them as the user wants to see, without matches that are allowed."""
+        shown = []
+        for suggestion in suggestions:
+            sure = self._sure_part(suggestion, 0.0 if is_asked_for else settings.min_confidence)
+            if sure is None:
+                continue
+            report = match.allowed(sure.report, settings.allowed_sources, settings.allowed_licences)
+            is_copy = report.verdict is Verdict.COPY
+            if not (is_copy and settings.attribution is AttributionMode.HIDE):
+                shown.append(replace(sure, report=report))
+        return tuple(shown)
+
+    def _sure_part(self, suggestion: Suggestion, min_probability: float) -> Suggestion | None:
+        """As much of a suggestion as is worth reading; all of it where every one is wanted."""
+        written = Written(
+            text=suggestion.text,
+            tokens=suggestion.tokens,
+            end_logprob=suggestion.end_logprob,
+            n_replaced_chars=suggestion.n_replaced_chars,
+        )
+        heads = written.heads(self._calibration)
+        best = best_head(heads, written.text, min_probability=min_probability)
+        if best is None:
+            return None
+        is_whole = best.n_chars == len(suggestion.text)
+        part = suggestion if is_whole else _head_of(suggestion, best.n_chars)
+        return replace(part, confidence=best.probability)
 
     def _warm_up(self) -> None:
         """Compiles or loads the numba kernels, so that no keystroke waits for them."""
@@ -228,20 +267,27 @@ def _what_is_checked(settings: Settings) -> tuple[object, ...]:
     return settings.attribution, settings.extra_indexes
 
 
-def _shown(
-    suggestions: tuple[Suggestion, ...], settings: Settings, *, is_asked_for: bool
-) -> tuple[Suggestion, ...]:
-    """Without those that the user does not want to see, and without matches that are allowed."""
-    shown = []
-    for suggestion in suggestions:
-        report = match.allowed(
-            suggestion.report, settings.allowed_sources, settings.allowed_licences
-        )
-        is_hidden = settings.attribution is AttributionMode.HIDE and report.verdict is Verdict.COPY
-        is_good = is_asked_for or suggestion.mean_logprob >= settings.min_confidence
-        if is_good and not is_hidden:
-            shown.append(replace(suggestion, report=report))
-    return tuple(shown)
+def _head_of(suggestion: Suggestion, n_chars: int) -> Suggestion:
+    """The beginning of a suggestion, whose end goes on to be what comes after it is accepted."""
+    return replace(
+        suggestion,
+        text=suggestion.text[:n_chars],
+        report=_report_of_head(suggestion.report, n_chars),
+        tokens=tokens_between(suggestion.tokens, 0, n_chars),
+    )
+
+
+def _report_of_head(report: Report, n_chars: int) -> Report:
+    """A copy that begins in the head is one, even where the head alone is too short to be found."""
+    if not report.matches:
+        return report
+    begun = tuple(
+        replace(found, end_char=min(found.end_char, n_chars))
+        for found in report.matches
+        if found.start_char < n_chars
+    )
+    verdict = verdict_of(begun) if begun else Verdict.NONE
+    return replace(report, matches=begun, verdict=verdict)
 
 
 def _rests_of(typed: TypedThrough) -> tuple[Suggestion, ...]:

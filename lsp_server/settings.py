@@ -75,10 +75,11 @@ class Settings:
     debounce_ms: int | None = _within(0, 5000, None)
     """Quiet time in milliseconds before computing while you type; empty: as long as the model took
     lately, less what the editor has waited already."""
-    # Measured for the default bundle with `starling eval confidence`: at -1 nat half of all
-    # one-line suggestions are shown, among them every one that was right to the last character.
-    min_confidence: float = _within(-100.0, 0.0, -1.0)
-    """Suggestions whose mean log-probability per token (natural log) is lower are not shown."""
+    # Measured for the default bundle with `starling eval confidence`, which prints the keys saved
+    # and the suggestions shown for each threshold.
+    min_confidence: float = _within(0.0, 1.0, 0.5)
+    """Suggestions that are right with a lower probability are not shown while you type; of a line
+    whose end is less sure only the head. 0: always all of it."""
     prefetch: bool = True
     """Whether to compute ahead while you pause: after a file is opened or saved, and after you
     accepted a suggestion."""
@@ -91,6 +92,8 @@ class Settings:
     never."""
     n_threads: int | None = _within(1, 256, None)
     """Processor cores for reading a prompt; empty: all physical ones. Writing takes one."""
+    use_gpu: bool = True
+    """Whether a graphics card computes, where llama-cpp-python was built for one."""
     hover_explains: bool = False
     """Whether hovering over a function explains it."""
     instruct_model_path: Path | None = field(default=None, metadata=_OF_THE_MACHINE)

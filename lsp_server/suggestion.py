@@ -6,7 +6,6 @@ Imports nothing heavy: the event loop uses it before the model's packages are lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,10 @@ class Suggestion:
     text: str
     n_replaced_chars: int
     """Characters after the cursor, on its line, that the text replaces."""
+    confidence: float
+    """Probability that it is right, 0 to 1."""
+    end_logprob: float
+    """Log-probability that it ends where it does; of all of it, where there are no tokens."""
     mean_logprob: float
     """Mean log-probability of the tokens, natural logarithm."""
     stop_reason: str
@@ -30,19 +33,6 @@ class Suggestion:
     """Its tokens in order, each with its log-probability; none where the text was changed."""
     timing: Timing | None
     """None when no token was computed because the user typed the head of the last suggestion."""
-
-
-def tokens_between(
-    tokens: Iterable[tuple[str, float]], start: int, end: int
-) -> tuple[tuple[str, float], ...]:
-    """What of the tokens stands in this stretch of the text that they spell, in characters."""
-    found, at = [], 0
-    for text, logprob in tokens:
-        shown = text[max(0, start - at) : max(0, end - at)]
-        at += len(text)
-        if shown:
-            found.append((shown, logprob))
-    return tuple(found)
 
 
 def moved(report: Report, n_chars: int) -> Report:
@@ -75,6 +65,7 @@ def suggestion_to_json(suggestion: Suggestion) -> dict[str, Any]:
     return {
         "text": suggestion.text,
         "replaced_chars": suggestion.n_replaced_chars,
+        "confidence": round(suggestion.confidence, 4),
         "mean_logprob": round(suggestion.mean_logprob, 4),
         "stop_reason": suggestion.stop_reason,
         "attribution_us": round(suggestion.report.elapsed_us, 1),

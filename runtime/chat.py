@@ -14,11 +14,11 @@ import math
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
+from runtime.chat_template import Message, TemplateError, TemplateLimitError, render
 from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.gguf_header import read_header
@@ -57,6 +57,9 @@ class Chat:
         self._engine = engine
         self._template = template
         self._bos, self._eos = bos, eos
+        # Nobody can spell what stands for the messages in the rendered template.
+        self._stand_ins = tuple(f"message{secrets.token_hex(8)}" for _ in range(2))
+        self._rendered = ""
 
     @classmethod
     def of(cls, engine: Engine) -> Self | None:
@@ -125,16 +128,10 @@ class Chat:
 
     def _template_ids(self, system: str, question: str) -> list[int]:
         """Ids of the rendered template, the messages put in as plain text."""
-        texts = {f"message{secrets.token_hex(8)}": text.strip() for text in (system, question)}
-        first, second = texts
-        try:
-            rendered = self._rendered(
-                [{"role": "system", "content": first}, {"role": "user", "content": second}]
-            )
-        except BundleError:
-            # Some templates know no system message.
-            both = {"role": "user", "content": f"{first}\n\n{second}"}
-            rendered = self._rendered([both])
+        texts = dict(zip(self._stand_ins, (system.strip(), question.strip()), strict=True))
+        if not self._rendered:
+            self._rendered = self._render()
+        rendered = self._rendered
         special_ids = self._engine.special_ids
         spellings = sorted(special_ids, key=len, reverse=True)
         split_at = re.compile("|".join(map(re.escape, [*texts, *spellings])))
@@ -150,38 +147,30 @@ class Chat:
                 plain = ""
         return [*ids, *self._engine.tokenize(plain + rendered[end:])]
 
-    def _rendered(self, messages: Sequence[dict[str, str]]) -> str:
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals.update(_template_functions())
+    def _render(self) -> str:
+        """A dialogue of the stand-ins; the template sees no more, so once is enough."""
+        system, question = self._stand_ins
         try:
-            return environment.from_string(self._template).render(
-                messages=messages,
-                add_generation_prompt=True,
-                enable_thinking=False,
-                bos_token=self._bos,
-                eos_token=self._eos,
-            )
-        except Exception as error:  # Whatever the template, which is a foreign program, does.
+            try:
+                return self._text_of(
+                    {"role": "system", "content": system}, {"role": "user", "content": question}
+                )
+            except TemplateLimitError:
+                raise
+            except TemplateError:
+                # Some templates know no system message.
+                return self._text_of({"role": "user", "content": f"{system}\n\n{question}"})
+        except TemplateError as error:
             raise BundleError(
                 f"the chat template of {self._engine.info.path} cannot be used ({error}): take "
                 "another export of this model, or another model"
             ) from error
 
-
-def _template_functions() -> dict[str, Callable[..., Any]]:
-    """What templates expect to be able to call."""
-
-    def raise_exception(message: str) -> None:
-        raise ValueError(message)
-
-    def strftime_now(layout: str) -> str:
-        return datetime.now().strftime(layout)
-
-    return {"raise_exception": raise_exception, "strftime_now": strftime_now}
+    def _text_of(self, *messages: Message) -> str:
+        text = render(self._template, messages, bos=self._bos, eos=self._eos)
+        if self._stand_ins[1] not in text:
+            raise TemplateError("it leaves out what is asked")
+        return text
 
 
 def _said(spelled: bytes, *, is_dialogue: bool) -> tuple[str, bool]:

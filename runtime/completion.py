@@ -38,6 +38,10 @@ class Timing:
     n_reused_tokens: int
     """Prompt tokens that the KV cache already held."""
     n_decoded_tokens: int
+    n_drafted_tokens: int = 0
+    """Computed ahead of their turn, on the guess that they come next (see `drafts`)."""
+    n_accepted_tokens: int = 0
+    """Those of them that came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class Completion:
     """What each token added to the text behind the cursor, and its log-probability. A token that
     ends inside a character adds that character to the next one's text; where the text was cut at
     its end, these go further."""
+    end_logprob: float
+    """Log-probability of the end token; 0.0 where the text ended otherwise."""
     mean_logprob: float
     """Over all sampled tokens, the end token too; 0.0 where none was sampled."""
     stop_reason: StopReason

@@ -2,6 +2,7 @@
 
 StarlingRuntimeError
  +-- BundleError          the bundle or GGUF file is missing, damaged, or cannot be used
+ +-- ClosedError          somebody asks a model that was closed
  +-- ContextOverflowError a caller asked for more tokens than the model's context holds
  +-- DecodeError          llama.cpp refused a batch, or the logits are not numbers
  +-- GrammarError         a tree-sitter package is not installed
@@ -17,6 +18,10 @@ class StarlingRuntimeError(Exception):
 
 class BundleError(StarlingRuntimeError):
     """The bundle or model file cannot be used; the message says which file and what to do."""
+
+
+class ClosedError(StarlingRuntimeError):
+    """The model was closed."""
 
 
 class ContextOverflowError(StarlingRuntimeError):

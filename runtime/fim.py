@@ -1,4 +1,4 @@
-"""Fill-in-the-middle: the special tokens and the two orders in which a prompt is laid out.
+"""Fill-in-the-middle: the special tokens and the orders in which a prompt is laid out.
 
 The one home of both facts: the tokenizer, the training transform, the GGUF writer and the prompt
 builder all read them here. Standard library only.
@@ -8,6 +8,11 @@ section 3; SPM is StarCoder's variant 2, where nothing stands between prefix and
 
     PSM   HEAD <fim_prefix> PREFIX <fim_suffix> SUFFIX <fim_middle>         -> MIDDLE <|endoftext|>
     SPM   HEAD <fim_prefix> <fim_suffix> SUFFIX <fim_middle> PREFIX         -> MIDDLE <|endoftext|>
+
+Foreign models know PSM or one of these; ours are trained for the two above:
+
+    SUFFIX_FIRST   HEAD <fim_suffix> SUFFIX <fim_prefix> PREFIX <fim_middle>           -> MIDDLE
+    NO_MIDDLE      HEAD <fim_suffix> SUFFIX <fim_prefix> PREFIX                        -> MIDDLE
 
 HEAD is the part that does not change while a user types: for each other file shown to the model
 ``<file_sep>PATH\\nTEXT``, then ``<file_sep>PATH\\n`` of the file itself (StarCoder2, section 2.7).
@@ -78,6 +83,14 @@ class Order(StrEnum):
 
     PSM = "psm"
     SPM = "spm"
+    SUFFIX_FIRST = "suffix_first"
+    """Mellum's and Seed-Coder's."""
+    NO_MIDDLE = "no_middle"
+    """Codestral's."""
+
+
+TRAINED_ORDERS: tuple[Order, ...] = (Order.PSM, Order.SPM)
+"""Those that our own models learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,17 @@ class FimTokens:
     pad_id: int | None = None
     repo_id: int | None = None
     file_sep_id: int | None = None
+    order: Order = Order.PSM
+    """The layout that models with such tokens know, where they do not say it themselves."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All that the vocabulary has."""
+        known = (
+            self.prefix_id, self.middle_id, self.suffix_id, self.end_of_text_id,
+            self.pad_id, self.repo_id, self.file_sep_id,
+        )  # fmt: skip
+        return tuple(token_id for token_id in known if token_id is not None)
 
 
 def own_tokens() -> FimTokens:
@@ -124,6 +148,16 @@ def arrange(
             tokens.suffix_id,
             *suffix_ids,
             tokens.middle_id,
+        ]
+    if order in (Order.SUFFIX_FIRST, Order.NO_MIDDLE):
+        end_ids = [tokens.middle_id] if order is Order.SUFFIX_FIRST else []
+        return [
+            *head_ids,
+            tokens.suffix_id,
+            *suffix_ids,
+            tokens.prefix_id,
+            *prefix_ids,
+            *end_ids,
         ]
     return [
         *head_ids,

@@ -47,6 +47,6 @@ def load_grammar(language: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise GrammarError(
             f"reading {language} needs the Python packages {PARSER_PACKAGE} and {grammar.package},"
-            " of which one is not installed: run `pip install starling` again"
+            f" of which one is not installed: run `pip install {PARSER_PACKAGE} {grammar.package}`"
         ) from error
     return tree_sitter, tree_sitter.Language(getattr(module, grammar.function)())

@@ -6,7 +6,7 @@ nothing of tokens, requests or random numbers: `sampling.py` does.
 
 Written so that LLVM makes vector code of it (the bench says when it stops doing so): an `if` for a
 maximum, not `max`; an index from 0, not a slice; a polynomial for exp, not the library's call per
-number. 49,152 logits: 3.5 us for the maxima and 7 us for the sums, instead of 21 and 89 (measured).
+number.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,12 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.ccallback import CFunc
 from numpy.typing import NDArray
 
-BLOCK = 256
+from runtime.kernel_cache import is_kept, keep
+
+BLOCK = 512
 # A block whose largest logit lies this far below the maximum (at the temperature of the sum) is
 # left out. If all others were that likely they would add n_vocab * exp(-18) of the maximum's share:
 # 7.5e-4 for 49,152, and as much is the error of a log-probability at worst.
@@ -27,6 +30,13 @@ _MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITY_BITS = np.int32(0x7F800000)
 _LOWEST = np.int32(-0x80000000)
 _SIGN_SHIFT = np.int32(31)
+_LEAST_FINITE = float(np.finfo(np.float32).min)
+# What `at_least` looks at in one go.
+_CHUNK = 32
+# Where the search for the k largest begins: so far below the best.
+_FIRST_DEPTH = 6.0
+# After so many only ties are left.
+_MAX_HALVINGS = 40
 _EXPONENT_SHIFT = np.int32(23)
 # 2**y = 2**whole * 2**r, r in [0, 1). The float's exponent bias and a half (the polynomial is
 # centred) are added to y beforehand; below 1 there is no normal float left.
@@ -39,6 +49,8 @@ _P2 = np.float32(1.70715017e-01)
 _P1 = np.float32(4.90029684e-01)
 _P0 = np.float32(7.07108560e-01)
 
+_FAST_MATH = {"reassoc", "nsz", "contract", "arcp", "afn"}
+
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
@@ -48,11 +60,8 @@ def compiled(function: _F) -> _F:
     Of fast math only what keeps infinities and not-a-numbers: -inf is a banned token, and a
     not-a-number must be seen.
     """
-    fast_math = {"reassoc", "nsz", "contract", "arcp", "afn"}
-    try:
-        compiled = numba.njit(function, cache=True, nogil=True, fastmath=fast_math)
-    except RuntimeError:  # no folder that numba may write to
-        compiled = numba.njit(function, nogil=True, fastmath=fast_math)
+    compiled: Any = numba.njit(function, nogil=True, fastmath=_FAST_MATH)
+    keep(compiled, function)
     return cast(_F, compiled)
 
 
@@ -89,18 +98,20 @@ def block_sums(
     top: float,
     scale: float,
     sums_B: NDArray[np.float64],
-) -> float:
-    """Fill `sums_B` with the sums of exp((logit - top) * scale); their total.
+) -> tuple[float, float]:
+    """Fill `sums_B` with the sums of w = exp((logit - top) * scale).
 
-    2**y: the whole part of y goes into a float's exponent bits, the rest through a polynomial.
+    (their total, the mean of (logit - top) * scale weighted by w): the entropy of the softmax is
+    log(total) - mean. 2**y: the whole part of y goes into a float's exponent bits, the rest through
+    a polynomial.
     """
     n_vocab = logits_V.size
     top32 = np.float32(top)
     factor = np.float32(scale * _LOG2_E)
     floor = top - NEGLIGIBLE / scale
-    total = 0.0
+    total, total_by_y = 0.0, 0.0
     for block in range(maxima_B.size):
-        block_sum = np.float32(0.0)
+        block_sum, block_sum_by_y = np.float32(0.0), np.float32(0.0)
         if maxima_B[block] > floor:
             start = block * BLOCK
             for i in range(min(BLOCK, n_vocab - start)):
@@ -113,10 +124,13 @@ def block_sums(
                 p = p * r + _P1
                 p = p * r + _P0
                 power = np.int32(np.int32(whole) << _EXPONENT_SHIFT)
-                block_sum += p * power.view(np.float32)
+                weight = p * power.view(np.float32)
+                block_sum += weight
+                block_sum_by_y += weight * y
         sums_B[block] = block_sum
         total += sums_B[block]
-    return total
+        total_by_y += np.float64(block_sum_by_y)
+    return total, (total_by_y / total - float(_BIAS_AND_HALF)) / _LOG2_E
 
 
 @compiled
@@ -139,16 +153,92 @@ def at_least(
     floor: float,
     ids_V: NDArray[np.int64],
 ) -> int:
-    """Write the indices of logits >= floor to the head of `ids_V`, rising; how many there are."""
+    """Write the indices of logits >= floor to the head of `ids_V`, rising; how many there are.
+
+    `ids_V` is as long as the vocabulary: each index is written, and the next one goes over it where
+    the logit is too small. That is faster than a branch, which would be guessed wrongly.
+    """
+    n = 0
+    floor32 = np.float32(floor)
+    n_vocab = logits_V.size
+    for block in range(maxima_B.size):
+        if maxima_B[block] >= floor32:
+            start = block * BLOCK
+            for chunk in range(start, min(n_vocab, start + BLOCK), _CHUNK):
+                if chunk + _CHUNK <= n_vocab:
+                    n_here = np.int32(0)
+                    for i in range(_CHUNK):
+                        n_here += np.int32(logits_V[chunk + i] >= floor32)
+                    if n_here == 0:
+                        continue
+                for i in range(chunk, min(n_vocab, chunk + _CHUNK)):
+                    ids_V[n] = i
+                    n += int(logits_V[i] >= floor32)
+    return n
+
+
+@compiled
+def gather(
+    logits_V: NDArray[np.float32], ids_K: NDArray[np.int64], out_K: NDArray[np.float32]
+) -> None:
+    """Copy the logits of `ids_K`, in their order."""
+    for i in range(ids_K.size):
+        out_K[i] = logits_V[ids_K[i]]
+
+
+@compiled
+def n_at_least(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32], floor: float) -> int:
+    """How many logits are >= floor."""
+    floor32 = np.float32(floor)
     n = 0
     for block in range(maxima_B.size):
-        if maxima_B[block] >= floor:
+        if maxima_B[block] >= floor32:
             start = block * BLOCK
-            for i in range(start, min(logits_V.size, start + BLOCK)):
-                if logits_V[i] >= floor:
-                    ids_V[n] = i
-                    n += 1
+            n_here = np.int32(0)
+            for i in range(min(BLOCK, logits_V.size - start)):
+                n_here += np.int32(logits_V[start + i] >= floor32)
+            n += int(n_here)
     return n
+
+
+@compiled
+def largest(
+    logits_V: NDArray[np.float32],
+    maxima_B: NDArray[np.float32],
+    k: int,
+    ids_V: NDArray[np.int64],
+) -> int:
+    """Write the indices of the k largest logits to the head of `ids_V`, rising; of equals the
+    first. How many there are: k, or fewer where that many are not banned.
+
+    A floor with k to 4 k logits above it is found by halving; those few are then looked at.
+    """
+    top = np.float64(maxima_B.max())
+    depth, too_shallow, deep_enough = _FIRST_DEPTH, 0.0, np.inf
+    for _ in range(_MAX_HALVINGS):
+        n = n_at_least(logits_V, maxima_B, top - depth)
+        if n < k:
+            too_shallow = depth
+        else:
+            deep_enough = depth
+            if n <= 4 * k:
+                break
+        depth = 2 * depth if deep_enough == np.inf else (too_shallow + deep_enough) / 2
+    n = at_least(logits_V, maxima_B, max(top - deep_enough, _LEAST_FINITE), ids_V)
+    if n <= k:
+        return n
+    candidates_N = np.empty(n, np.float32)
+    gather(logits_V, ids_V[:n], candidates_N)
+    least = np.partition(candidates_N, n - k)[n - k]
+    n_equal_kept = k - np.count_nonzero(candidates_N > least)
+    n_kept = 0
+    for i in range(n):
+        if candidates_N[i] == least:
+            n_equal_kept -= 1
+        if candidates_N[i] > least or (candidates_N[i] == least and n_equal_kept >= 0):
+            ids_V[n_kept] = ids_V[i]
+            n_kept += 1
+    return n_kept
 
 
 @compiled
@@ -218,13 +308,13 @@ def pick_greedy(
     logits_V: NDArray[np.float32],
     maxima_B: NDArray[np.float32],
     sums_B: NDArray[np.float64],
-) -> tuple[int, float]:
-    """(index of the largest logit, its log-probability); index -1 where there is no choice."""
+) -> tuple[int, float, float]:
+    """(index of the largest logit, its log-probability, the entropy); index -1: no choice."""
     if not block_maxima(logits_V, maxima_B) or not np.isfinite(maxima_B.max()):
-        return -1, 0.0
+        return -1, 0.0, 0.0
     index = first_of_largest(logits_V, maxima_B)
-    total = block_sums(logits_V, maxima_B, np.float64(logits_V[index]), 1.0, sums_B)
-    return index, min(0.0, -np.log(total))
+    total, mean = block_sums(logits_V, maxima_B, np.float64(logits_V[index]), 1.0, sums_B)
+    return index, min(0.0, -np.log(total)), max(0.0, np.log(total) - mean)
 
 
 @compiled
@@ -238,60 +328,50 @@ def pick_random(
     top_p: float,
     min_p: float,
     uniform: float,
-) -> tuple[int, float]:
-    """(index drawn, its log-probability at temperature 1 before any cut); index -1: no choice.
+) -> tuple[int, float, float]:
+    """(index drawn, its log-probability, the entropy), both at temperature 1 before any cut; index
+    -1: no choice.
 
     Order of the cuts: top-k of the logits; then, at the temperature, top-p of what top-k left, and
     min-p relative to the best. All three keep a head of the falling order (ties: lower index
     first), so the shortest head wins.
     """
     if not block_maxima(logits_V, maxima_B):
-        return -1, 0.0
+        return -1, 0.0, 0.0
     top = np.float64(maxima_B.max())
     if not np.isfinite(top):
-        return -1, 0.0
-    log_total = np.log(block_sums(logits_V, maxima_B, top, 1.0, sums_B))
+        return -1, 0.0, 0.0
+    total_at_1, mean = block_sums(logits_V, maxima_B, top, 1.0, sums_B)
+    log_total = np.log(total_at_1)
+    entropy = max(0.0, log_total - mean)
     scale = 1.0 / temperature
     n_vocab = logits_V.size
     has_top_k = 0 < top_k < n_vocab
     total = 0.0
     if not has_top_k and (top_p < 1.0 or min_p <= 0.0):
-        total = block_sums(logits_V, maxima_B, top, scale, sums_B)
+        total, _ = block_sums(logits_V, maxima_B, top, scale, sums_B)
     if not has_top_k and top_p >= 1.0 and min_p <= 0.0:
         index = draw_from_blocks(logits_V, maxima_B, top, scale, sums_B, uniform * total)
-        return index, min(0.0, np.float64(logits_V[index]) - top - log_total)
+        return index, min(0.0, np.float64(logits_V[index]) - top - log_total), entropy
 
-    floor = -np.inf
-    if has_top_k and top_k <= maxima_B.size:
-        # As many blocks as that have a logit at least this large, so the k-th largest is too.
-        floor = np.float64(np.sort(maxima_B)[maxima_B.size - top_k])
-    elif not has_top_k and min_p > 0.0:
+    n = 0
+    if has_top_k:
+        n = largest(logits_V, maxima_B, top_k, ids_V)
+    elif min_p > 0.0:
         floor = top + np.log(min_p) * temperature - 1e-4 * temperature
-    elif not has_top_k:
+        n = at_least(logits_V, maxima_B, floor, ids_V)
+    else:
         depth, reached = 2.0, 0.0
         while reached < top_p * total and depth < 1000.0:
             depth *= 2.0
-            floor = top - depth * temperature
+            n = at_least(logits_V, maxima_B, top - depth * temperature, ids_V)
             reached = 0.0
-            for i in range(at_least(logits_V, maxima_B, floor, ids_V)):
+            for i in range(n):
                 reached += np.exp((np.float64(logits_V[ids_V[i]]) - top) * scale)
-    n = at_least(logits_V, maxima_B, floor, ids_V)
     ids_K = ids_V[:n]
-    falling_K = np.argsort(-logits_V[ids_K], kind="mergesort")
-    if has_top_k:
-        falling_K = falling_K[:top_k]
-    ids_K = ids_K[falling_K]
+    ids_K = ids_K[np.argsort(-logits_V[ids_K], kind="mergesort")]
     index = ids_K[draw_falling(logits_V[ids_K], scale, top_p, min_p, total, uniform)]
-    return index, min(0.0, np.float64(logits_V[index]) - top - log_total)
-
-
-@compiled
-def gather(
-    logits_V: NDArray[np.float32], ids_K: NDArray[np.int64], out_K: NDArray[np.float32]
-) -> None:
-    """Copy the logits of `ids_K`, in their order."""
-    for i in range(ids_K.size):
-        out_K[i] = logits_V[ids_K[i]]
+    return index, min(0.0, np.float64(logits_V[index]) - top - log_total), entropy
 
 
 def _flag_is_up(flag: Any) -> bool:
@@ -299,12 +379,17 @@ def _flag_is_up(flag: Any) -> bool:
     return bool(flag[0] != 0)
 
 
+def must_be_compiled() -> bool:
+    """Whether the kernels have to be compiled before the first token, which takes many seconds."""
+    return not is_kept(pick_greedy)
+
+
 def _compiled_callback(function: Callable[[Any], bool]) -> Any:
     signature = numba.types.boolean(numba.types.CPointer(numba.types.uint8))  # type: ignore[no-untyped-call]
-    try:
-        return numba.cfunc(signature, cache=True)(function)
-    except RuntimeError:  # no folder that numba may write to
-        return numba.cfunc(signature)(function)
+    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    keep(callback, function)
+    callback.compile()
+    return callback
 
 
 # llama.cpp's abort callback, `bool (*)(void *flag)`, as machine code. A Python function would have

@@ -38,24 +38,55 @@ class Limits:
         return self.interruption()
 
 
-@contextmanager
-def raised_on_interruption(flag: NDArray[np.uint8], limits: Limits) -> Iterator[None]:
-    """Raise llama.cpp's abort flag as soon as the limits say so; down again at the end."""
-    lock = threading.Lock()
-    is_over = False
+class AbortWatch:
+    """A thread that raises a model's abort flag when a request's limits say so.
 
-    def watch() -> None:
-        while not is_over:
-            if limits.wait(_WATCH_INTERVAL_S):
-                with lock:
-                    if not is_over:
-                        flag[0] = 1
+    Kept from request to request, asleep between them: starting one takes as long as many tokens
+    when other programs want the cores.
+    """
+
+    def __init__(self, flag: NDArray[np.uint8]) -> None:
+        self._flag = flag
+        self._lock = threading.Lock()
+        self._is_armed = threading.Event()
+        self._limits: Limits | None = None
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def during(self, limits: Limits) -> Iterator[None]:
+        """Raises the flag as soon as the limits say so; it is down again at the end."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._watch, name="starling-abort-watch", daemon=True
+            )
+            self._thread.start()
+        with self._lock:
+            self._limits = limits
+            self._is_armed.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._limits = None
+                self._is_armed.clear()
+                self._flag[0] = 0
+
+    def close(self) -> None:
+        """Ends the thread; may be called twice."""
+        self._is_closed = True
+        self._is_armed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self._is_armed.wait()
+            if self._is_closed:
                 return
-
-    threading.Thread(target=watch, name="starling-abort-watch", daemon=True).start()
-    try:
-        yield
-    finally:
-        with lock:
-            is_over = True
-            flag[0] = 0
+            limits = self._limits
+            if limits is not None and limits.wait(_WATCH_INTERVAL_S):
+                with self._lock:
+                    if self._limits is limits:
+                        self._flag[0] = 1
+                        self._is_armed.clear()

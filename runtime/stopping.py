@@ -31,6 +31,8 @@ class StopReason(StrEnum):
     """A line is complete."""
     DEDENT = "dedent"
     """The next line does not belong to the block any more."""
+    SUFFIX = "suffix"
+    """The next line is the one that stands below the cursor already."""
     BLANK_LINES = "blank_lines"
     """Two blank lines in a row: the next thing is another one."""
     REPETITION = "repetition"
@@ -51,6 +53,8 @@ _END_WORDS = ("end", "fi", "done", "esac")
 # How often a run of tokens of this length must stand in a row to count as repetition. Short runs
 # need more: `0, 0, 0` is a row of a table, and `----` is a line of a comment.
 _MAX_PERIOD_TOKENS = 16
+# Blank lines and all; a longer line is not compared.
+_MAX_LINE_BELOW_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ class _Line:
 class Stopper:
     """Takes a completion's tokens one by one, and says when to stop; `text` is what to keep."""
 
-    def __init__(self, *, mode: Mode, prefix: str, skip_bytes: int = 0) -> None:
+    def __init__(self, *, mode: Mode, prefix: str, suffix: str = "", skip_bytes: int = 0) -> None:
         """`skip_bytes`: how much of the first bytes stands in the prefix already (healing)."""
         self.text = ""
         self._mode = mode
@@ -86,6 +90,7 @@ class Stopper:
         current_line = prefix[prefix.rfind("\n") + 1 :]
         self._header_columns = n_columns(current_line)
         self._is_after_text = bool(current_line.strip())
+        self._line_below = _line_below(suffix)
         self._typed_blanks = "" if self._is_after_text else current_line
 
     def push(self, token_id: int, piece: bytes) -> StopReason | None:
@@ -148,6 +153,8 @@ class Stopper:
                     if line.ends_block:
                         continue
                     return self._cut(line.start, StopReason.DEDENT)
+                if line.is_whole and line is not first and self._is_line_below(line):
+                    return self._cut(line.start, StopReason.SUFFIX)
                 is_inside_body = is_inside_body or line.indent_columns > floor_columns
                 continue
             if self._is_after_text and line.indent_columns == self._header_columns:
@@ -158,6 +165,9 @@ class Stopper:
                     return self._cut(end, StopReason.DEDENT)
             return self._cut(line.start, StopReason.DEDENT)
         return None
+
+    def _is_line_below(self, line: _Line) -> bool:
+        return (line.indent_columns, line.text) == self._line_below
 
     def _started_lines(self) -> list[_Line]:
         """Lines that have a non-blank character, but for the rest of the cursor's own line."""
@@ -197,6 +207,17 @@ class Stopper:
                 self.text = self.text[:first_end]
                 return StopReason.REPETITION
         return None
+
+
+def _line_below(suffix: str) -> tuple[int, str] | None:
+    """Indentation and text of the first line below the cursor; None for one that only ends what
+    was begun above, as a block may well write such a line itself.
+    """
+    rest = suffix.partition("\n")[2].lstrip("\n")
+    lines = (line for line in rest[:_MAX_LINE_BELOW_CHARS].split("\n") if line.strip())
+    line = next(lines, "")
+    text = line.strip()
+    return None if not text or ENDS_BLOCK.fullmatch(text) else (n_columns(line), text)
 
 
 def _times_needed(period: int) -> int:

@@ -70,7 +70,8 @@ _SENTINELS = re.compile(
 )
 
 # What no source code holds and a terminal would obey.
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# The last ones turn the direction of what follows, so that code reads otherwise than it runs.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FENCE = re.compile(r"^```\w*[^\S\n]*$", re.MULTILINE)
 # An angle bracket that is no arrow and no comparison.
 _CLOSING_ANGLE = re.compile(r"(?<![=\- ])>")

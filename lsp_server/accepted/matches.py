@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lsp_server.accepted import acceptance
+from lsp_server.explain.quoting import block, code, plain
 
 
 def describe(accept: dict[str, Any] | None) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def _described(match: dict[str, Any]) -> dict[str, Any]:
 def _no_match(verdict: str, reason: str) -> str:
     if verdict == "none":
         return "Nothing in the training data is like the last suggestion."
-    return f"Nothing is known about the last suggestion: {reason}."
+    return f"Nothing is known about the last suggestion: {plain(reason)}."
 
 
 def _section(match: dict[str, Any]) -> str:
@@ -41,10 +42,11 @@ def _section(match: dict[str, Any]) -> str:
     for source in match["sources"]:
         first, last = source["lines"]
         name = f"{source['package']} {source['version']}".rstrip()
-        where = f"`{source['path']}`, lines {first}-{last}"
-        lines.append(f"| {_cell(name)} | {_cell(source['licence'])} | {_cell(where)} |")
-    lines += ["", "```", match["notice"], "```", ""]
-    lines += [f"- {duty}" for duty in match["duties"]]
+        where = f"{code(source['path'])}, lines {first}-{last}"
+        cells = plain(name), plain(source["licence"]), where.replace("|", "\\|")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", block(match["notice"], ""), ""]
+    lines += [f"- {plain(duty)}" for duty in match["duties"]]
     return "\n".join(lines) + "\n"
 
 
@@ -52,8 +54,3 @@ _HEADINGS = {
     "copy": "A copy of code from the training data",
     "common": "Code that many projects share",
 }
-
-
-def _cell(text: str) -> str:
-    """A path or name may hold what ends a cell."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -30,7 +30,7 @@ def brief_of_body(body: BodyFacts) -> str:
     if raised:
         parts.append(f"may raise {_first(list(dict.fromkeys(raised)))}")
     if not parts and body.calls:
-        parts.append(f"calls {_first([f'`{call.text}`' for call in body.calls])}")
+        parts.append(f"calls {_first([code(call.text) for call in body.calls])}")
     return "; ".join(parts) if parts else "does nothing that can be seen from here"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from attribution.visible import LAYOUT, visible
 from lsp_server.command_line import BUNDLE_HELP, bundle_path_of, path_for_model, read_source
 from lsp_server.errors import ExplainError
 
@@ -67,11 +68,11 @@ def explain(
     subject = read(text, path=shown_path, where=where)
     shown = facts_only(subject)
     if not only_facts:
-        from lsp_server.service import CompletionService
+        from lsp_server.opening import open_service
         from lsp_server.settings import Settings
 
         settings = Settings(bundle_path=bundle_path_of(ctx, bundle), instruct_model_path=instruct)
-        service = CompletionService.open(settings) if instruct is None else None
+        service = open_service(settings) if instruct is None else None
         steps = with_prose(
             subject,
             text,
@@ -87,7 +88,7 @@ def explain(
         values = {"file": str(path), "markdown": shown.markdown, "generated": shown.is_generated}
         click.echo(json.dumps(values, indent=2))
     else:
-        click.echo(shown.markdown, nl=False)
+        click.echo(visible(shown.markdown, kept=LAYOUT), nl=False)
 
 
 def _where(text: str, path: Path, first: int, last: int | None) -> Any:

@@ -18,7 +18,7 @@ from lsp_server.explain.facts import (
     Place,
 )
 from lsp_server.explain.languages import Language
-from lsp_server.explain.quoting import code
+from lsp_server.explain.quoting import code, prose
 
 _MAX_LISTED = 12
 
@@ -74,7 +74,7 @@ def _function(facts: FunctionFacts, language: Language, purpose: Purpose | None)
     if "generator" in words and kind in ("function", "method"):
         words.remove("generator")
         kind = "generator" if kind == "function" else "generator method"
-    owner = f" of `{facts.owner}`" if facts.owner else ""
+    owner = f" of {code(facts.owner)}" if facts.owner else ""
     told = f"{' '.join([*words, kind]).capitalize()}{owner}, {_lines(facts)} ({language.name})"
     if facts.decorators:
         told += f"; decorated by {', '.join(code(one) for one in facts.decorators)}"
@@ -105,7 +105,8 @@ def _outline(facts: OutlineFacts, language: Language, purpose: Purpose | None) -
         parts.append("**Fields**\n\n" + "\n".join(_parameter(one) for one in facts.fields))
     if facts.members:
         lines = [
-            f"- {code(one.title)}, line {one.line}" + (f": {one.summary}" if one.summary else "")
+            f"- {code(one.title)}, line {one.line}"
+            + (f": {prose(one.summary)}" if one.summary else "")
             for one in facts.members
         ]
         parts.append("**Members**\n\n" + "\n".join(lines))
@@ -115,7 +116,7 @@ def _outline(facts: OutlineFacts, language: Language, purpose: Purpose | None) -
 
 
 def _fragment(facts: FragmentFacts, language: Language, purpose: Purpose | None) -> list[str]:
-    inside = f" of `{facts.inside}`" if facts.inside else ""
+    inside = f" of {code(facts.inside)}" if facts.inside else ""
     parts = [f"### {_lines(facts).capitalize()}{inside}", _errors(facts.error_line)]
     parts.append(_purpose(facts, purpose))
     if facts.uses:
@@ -132,9 +133,10 @@ def _fragment(facts: FragmentFacts, language: Language, purpose: Purpose | None)
 def _purpose(facts: Facts, purpose: Purpose | None) -> str:
     parts = []
     if documented := documented_purpose(facts):
-        parts.append(f"{documented} *(from its documentation)*")
+        parts.append(f"{prose(documented)} *(from its documentation)*")
     if purpose is not None:
-        parts.append(f"{purpose.text} *({purpose.note})*" if purpose.text else f"*{purpose.note}*")
+        note = f"*({prose(purpose.note)})*" if purpose.text else f"*{prose(purpose.note)}*"
+        parts.append(f"{prose(purpose.text)} {note}".strip())
     return "\n\n".join(parts)
 
 

@@ -17,6 +17,8 @@ def suggestion(text: str) -> Suggestion:
         text=text,
         n_replaced_chars=0,
         tokens=(),
+        confidence=0.5,
+        end_logprob=-0.1,
         mean_logprob=-0.5,
         stop_reason="line",
         report=report,

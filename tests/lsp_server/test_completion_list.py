@@ -11,7 +11,7 @@ import pytest
 from tests import scripted_model
 from tests.lsp_client import LspClient
 
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 TEXT = "_records(path):"
 CODE = "import os\n\ndef read"
 END = {"line": 2, "character": 8}

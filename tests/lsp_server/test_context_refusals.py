@@ -21,7 +21,17 @@ SECRET_NAMES = [
     "prod.tfvars", "prod.tfvars.json", "terraform.tfstate", "terraform.tfstate.backup",
     "home.ovpn", "wp-config.php", "local.settings.json", "home/.ssh/config", ".aws/config",
     "home/.azure/a.json", "home/.gnupg/a", "home/.kube/config", ".docker/config.json",
-    "home/.config/gh/hosts.yml", "home/.config/gcloud/a.db",
+    "home/.config/gh/hosts.yml", "home/.config/gcloud/a.db", "signing.pk8", "a.jceks", "a.bks",
+    "keystore.properties", "http.keytab", "krb5cc_1000", "old.psafe3", "export.1pux",
+    "login.keychain-db", "pgpass.conf", ".mylogin.cnf", "NuGet.Config", "auth.json", ".htdigest",
+    ".smbcredentials", ".curlrc", ".wgetrc", ".msmtprc", ".s3cfg", ".boto", ".databrickscfg",
+    ".dockercfg", ".terraformrc", "rclone.conf", "kubeconfig", "kubeconfig.yaml",
+    "prod.kubeconfig", ".vault_pass.txt", "vault_pass", "ci.token", "token.json", "token.txt",
+    "api_key.txt", "apikeys.json", ".bash_history", ".zsh_history", ".python_history",
+    ".psql_history", "fish_history", "app-firebase-adminsdk-1a.json", "wg0.conf",
+    "home/.password-store/mail.gpg", "home/.local/share/keyrings/login", "home/.m2/settings.xml",
+    "home/.gradle/gradle.properties", "home/.oci/config", "home/.fly/config.yml",
+    "home/run/secrets/database",
 ]  # fmt: skip
 
 
@@ -33,7 +43,10 @@ def test_secret_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["env.py", "keyboard.py", "environment/a.py", "token.py", "tokenizer.json", "secretary.py",
-     "monkey.py", "pem.py", "credential.py", "ssh/client.py", "docker/config.json"],
+     "monkey.py", "pem.py", "credential.py", "ssh/client.py", "docker/config.json", "history.py",
+     "auth.py", "tokens.json", "keytab.py", "settings.xml", "gradle.properties", "weights.conf",
+     "run/secrets_test.py", "authentication.json", "vault.py", "bot.py",
+     "kubeconfig.go", "api_key_view.rb"],
 )  # fmt: skip
 def test_names_that_only_look_secret(name: str) -> None:
     assert not is_secret(name) and not is_secret(f"/home/u/{name}")

@@ -12,7 +12,7 @@ from tests import scripted_model
 from tests.lsp_client import LspClient, Message
 from tests.scripted_model import ScriptedModel
 
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 CODE = "def total(numbers):\n    result = 0\n    "
 TEXT = "for number in numbers:\n        result += number\n    return result"
 OTHER_TEXT = "return sum(numbers)"
@@ -279,9 +279,63 @@ def test_the_model_leaves_memory_when_nobody_asks_and_comes_back(client, uri) ->
     assert client.execute("starling.status")["state"] == "ready"
     client.configure({"starling": {**SETTINGS, "unloadAfterMinutes": None}})
     n_before = len(client.messages)
-    assert client.inline(uri, END) == []
-    assert wait_new(client, n_before, "ready")["model"] == "scripted"
     assert len(client.inline(uri, END)) == 1
+    assert wait_new(client, n_before, "loading")["model"] is None
+    assert client.execute("starling.status")["model"] == "scripted"
+
+
+def test_a_model_that_appears_or_is_repaired_is_loaded_without_a_restart(
+    uri, tmp_path, model
+) -> None:
+    """The network drive was not there yet, then the download was cut short."""
+    path = tmp_path / "late.gguf"
+    whole = (model.path / "model.gguf" if model.path.is_dir() else model.path).read_bytes()
+    with LspClient(bundle=path) as client:
+        client.initialize(settings=SETTINGS)
+        client.wait_status(lambda status: "no model file" in status["reason"])
+        client.open(uri, CODE)
+        assert client.inline(uri, END) == []
+        for n_bytes, wanted in ((len(whole) // 2, "error"), (len(whole), "ready")):
+            part = path.with_suffix(".part")
+            part.write_bytes(whole[:n_bytes])
+            part.rename(path)
+            n_before = len(client.messages)
+            client.inline(uri, END)
+            wait_new(client, n_before, wanted)
+        assert len(client.inline(uri, END)) == 1
+        client.shut_down()
+
+
+def test_a_failed_load_is_tried_again_after_a_while(monkeypatch) -> None:
+    """The file is the same, but there is memory now; and not at every key before that."""
+    import asyncio
+
+    from lsp_server import loading
+    from lsp_server.server import StarlingServer
+
+    attempts = []
+
+    def fails(*settings) -> None:
+        attempts.append(settings)
+        raise MemoryError
+
+    monkeypatch.setattr(loading, "_open_service", fails)
+
+    async def session() -> None:
+        server = StarlingServer(bundle_path=None)
+        server.loading.start()
+        await server.loading._task
+        for _ in range(20):
+            server.loading.touch()
+        await server.loading._task
+        assert len(attempts) == 1 and server.loading.error
+        monkeypatch.setattr(loading, "RETRY_AFTER_S", 0.0)
+        server.loading.touch()
+        await server.loading._task
+        assert len(attempts) == 2
+        server.end_worker()
+
+    asyncio.run(session())
 
 
 def test_a_bundle_is_found_in_the_users_folder(tmp_path, monkeypatch, tiny_gguf) -> None:

@@ -240,6 +240,7 @@ def test_templates_of_other_makers(tmp_path, template, seen) -> None:
         "{{ messages.append(1) }}",
         "{% for x in range(10**9) %}{% endfor %}",
         "{% if %}",
+        "{{ messages[0].content[:0] }}",  # the model would be asked nothing
     ],
 )
 def test_a_template_that_misbehaves_is_refused_in_a_sentence(tmp_path, template) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lsprotocol import types
@@ -75,6 +76,8 @@ def done(text: str) -> Suggestion:
     return Suggestion(
         text=text,
         n_replaced_chars=1,
+        confidence=1.0,
+        end_logprob=0.0,
         mean_logprob=0.0,
         stop_reason="line",
         report=Report(verdict=Verdict.NONE, matches=(), elapsed_us=0.0, reason=""),
@@ -192,6 +195,7 @@ def test_models_are_never_loaded_beside_each_other(session, monkeypatch, n_switc
         def __init__(self, path: Path) -> None:
             super().__init__()
             self.model_name = path.stem
+            self.engine = SimpleNamespace(info=SimpleNamespace(fim=None))
 
         def configure(self, settings: Settings) -> None:
             pass
@@ -202,7 +206,7 @@ def test_models_are_never_loaded_beside_each_other(session, monkeypatch, n_switc
 
     may_open = threading.Event()
 
-    def open_service(settings: Settings) -> Model:
+    def open_service(settings: Settings, _say: object) -> Model:
         nonlocal n_open
         assert settings.bundle_path is not None and n_open == 0
         n_open += 1
@@ -421,6 +425,24 @@ def test_what_comes_after_an_accept_is_computed_ahead(session) -> None:
         assert session.service.started[0].prefix == "f(a"
         session.service.release.set()
         assert await same == [] and len(await other) == 1
+
+    asyncio.run(play())
+
+
+def test_reading_ahead_gives_way_even_to_the_place_that_is_read(session, monkeypatch) -> None:
+    """A large model reads for many seconds; what it has read by then is kept."""
+    monkeypatch.setattr(prefetch, "IDLE_AFTER_S", 0.0)
+
+    async def play() -> None:
+        session.server.settings = Settings(debounce_ms=0)
+        item = types.TextDocumentItem(uri=URI, language_id="python", version=1, text="x = 1\n")
+        handlers.did_open(session.server, types.DidOpenTextDocumentParams(item))
+        await until(lambda: len(session.service.ahead) == 1)
+        reading = session.server.prefetch._cancel
+        asked = asyncio.create_task(session.ask(character=0))
+        await until(reading.is_set)
+        session.service.release.set()
+        assert len(await asked) == 1
 
     asyncio.run(play())
 

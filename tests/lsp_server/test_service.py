@@ -2,6 +2,7 @@
 shown must be true, and what was typed must cost nothing.
 """
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,9 @@ from lsp_server.service import CompletionService
 from lsp_server.settings import AttributionMode, Settings
 from runtime import trim
 from runtime.bundle import MODEL_FILE, SPEC_FILE
+from runtime.confidence import Calibration, calibration_path
+from runtime.engine import Engine
+from runtime.errors import BundleError, ClosedError
 from runtime.sampling import SamplingConfig
 from tests import copying_bundle
 from tests.copying_bundle import ANYTHING, PREFIX, SUFFIX, cursor, written_by
@@ -75,9 +79,9 @@ def test_a_suggestion_that_stands_in_the_corpus_is_named(bundle, written, open_s
 
 
 def test_copies_can_be_hidden_and_checking_switched_off(bundle, written, open_service) -> None:
-    hide = Settings(min_confidence=-100.0, deadline_ms=20_000, attribution=AttributionMode.HIDE)
+    hide = Settings(min_confidence=0.0, deadline_ms=20_000, attribution=AttributionMode.HIDE)
     assert open_service(bundle, hide).complete(cursor(), threading.Event()) == ()
-    off = Settings(min_confidence=-100.0, deadline_ms=20_000, attribution=AttributionMode.OFF)
+    off = Settings(min_confidence=0.0, deadline_ms=20_000, attribution=AttributionMode.OFF)
     (suggestion,) = open_service(bundle, off).complete(cursor(), threading.Event())
     assert suggestion.text == written and suggestion.report.verdict == "unknown"
     assert "switched off" in suggestion.report.reason
@@ -123,7 +127,7 @@ def test_settings_after_the_fact_apply_to_cached_suggestions(bundle, written, op
         return [str(suggestion.report.verdict) for suggestion in found]
 
     def with_mode(mode: AttributionMode) -> Settings:
-        return Settings(min_confidence=-100.0, deadline_ms=20_000, attribution=mode)
+        return Settings(min_confidence=0.0, deadline_ms=20_000, attribution=mode)
 
     assert verdicts(ANYTHING) == ["copy"]
     assert verdicts(with_mode(AttributionMode.OFF)) == ["unknown"]
@@ -131,7 +135,7 @@ def test_settings_after_the_fact_apply_to_cached_suggestions(bundle, written, op
     assert verdicts(with_mode(AttributionMode.HIDE)) == []
     assert verdicts(with_mode(AttributionMode.HIDE), typed=written[:1]) == []
     assert verdicts(ANYTHING) == ["copy"]
-    assert verdicts(Settings(min_confidence=0.0), typed=written[:1]) == []
+    assert verdicts(Settings(min_confidence=1.0), typed=written[:1]) == []
     assert verdicts(ANYTHING, typed=written[:1]) == ["copy"]
 
 
@@ -193,7 +197,7 @@ def test_what_the_deadline_cut_is_asked_again(plain) -> None:
 
 def test_nothing_to_say_is_remembered_too(plain) -> None:
     at = cursor(prefix=PREFIX + "name = ")
-    plain.configure(Settings(min_confidence=0.0, deadline_ms=20_000))
+    plain.configure(Settings(min_confidence=1.0, deadline_ms=20_000))
     assert plain.complete(at, threading.Event()) == () == plain.recall(at)
     # Doubtful, but here it is for who asks.
     (asked,) = plain.recall(at, is_asked_for=True)
@@ -221,6 +225,17 @@ def test_reading_ahead_leaves_only_the_last_tokens_to_read(plain) -> None:
     (completion,) = plain.engine.complete(plain._request(at), SamplingConfig(max_tokens=1))
     timing = completion.timing
     assert timing.n_reused_tokens == timing.n_prompt_tokens - 1
+
+
+def test_a_large_model_reads_ahead_longer_than_a_suggestion_may_take(plain, monkeypatch) -> None:
+    """Otherwise it would give up after a second, and nothing would be read when somebody types."""
+    monkeypatch.setattr("runtime.sampling.DEFAULT_DEADLINE_MS", 0.0)
+    plain.engine.logits([1])
+    plain.read_ahead(cursor(prefix=f"# long\n{PREFIX}"), threading.Event())
+    monkeypatch.undo()
+    (suggestion,) = plain.complete(cursor(prefix=f"# long\n{PREFIX}"), threading.Event())
+    timing = suggestion.timing
+    assert timing.n_prompt_tokens - timing.n_reused_tokens < 3
 
 
 def test_the_users_own_index_is_asked_as_well(bundle, plain, written, tiny_gguf) -> None:
@@ -259,3 +274,60 @@ def test_the_prompt_is_shown_as_the_model_sees_it(plain) -> None:
     assert prompt.startswith("<file_sep>a.py\n<fim_prefix><fim_suffix>" + SUFFIX)
     shown_prefix = prompt.partition("<fim_middle>")[2]
     assert PREFIX.startswith(shown_prefix) and len(PREFIX) - len(shown_prefix) <= 16
+
+
+@pytest.fixture
+def boastful(bundle, tmp_path, open_service) -> CompletionService:
+    """The copying bundle, whose model is taken to be surer than it is, at first."""
+    directory = tmp_path / "boastful"
+    shutil.copytree(bundle, directory)
+    calibration = Calibration(bias=14.0, by_sure=1.0, by_unsure=1.0)
+    calibration_path(directory / MODEL_FILE).write_text(calibration.to_json())
+    return open_service(directory, Settings(deadline_ms=20_000))
+
+
+def test_the_sure_head_of_a_suggestion_is_shown_and_then_the_next(boastful, written) -> None:
+    (head,) = boastful.complete(cursor(), threading.Event())
+    assert written.startswith(head.text) and 3 <= len(head.text) < len(written)
+    assert head.confidence >= 0.5 and head.n_replaced_chars == 0
+    assert "".join(text for text, _ in head.tokens).rstrip() == head.text
+    # It is the beginning of a copy, and only what is shown of it is marked.
+    assert head.report.verdict == "copy"
+    assert all(match.end_char <= len(head.text) for match in head.report.matches)
+    # Once accepted, the rest is there without computing, and all of it for who asks.
+    at = cursor(prefix=PREFIX + head.text)
+    recalled = boastful.recall(at)
+    assert recalled is not None
+    rest = written[len(head.text) :]
+    assert all(rest.startswith(one.text) and one.text for one in recalled)
+    (whole,) = boastful.recall(at, is_asked_for=True)
+    assert whole.text == rest
+
+
+def test_a_model_that_cannot_serve_does_not_stay_in_memory(
+    tiny_gguf, tmp_path, monkeypatch
+) -> None:
+    """The server tries again while the user types: each try would keep a model."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny_gguf.read_bytes())
+    calibration_path(path).write_text("{")
+    loaded: list[Engine] = []
+    load = Engine.load
+    monkeypatch.setattr(
+        Engine, "load", lambda *args, **more: loaded.append(load(*args, **more)) or loaded[-1]
+    )
+    with pytest.raises(BundleError, match="is no calibration"):
+        CompletionService.open(Settings(bundle_path=path))
+    with pytest.raises(ClosedError):
+        loaded[0].logits([1])
+
+
+def test_before_the_rest_of_a_line_all_is_shown_or_nothing(boastful) -> None:
+    """A head would stand before the bracket that only the whole suggestion replaces."""
+    at = cursor(prefix=PREFIX + "print(", suffix=")" + SUFFIX)
+    (asked,) = boastful.complete(at, threading.Event(), is_asked_for=True)
+    shown = boastful.recall(at)
+    if asked.n_replaced_chars:
+        assert [one.text for one in shown] in ([], [asked.text])
+    else:
+        assert all(asked.text.startswith(one.text) for one in shown)

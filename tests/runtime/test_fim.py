@@ -11,13 +11,19 @@ def test_layouts() -> None:
     pre, mid, suf = tokens.prefix_id, tokens.middle_id, tokens.suffix_id
     psm = arrange([100, 101], [200], tokens=tokens, order=Order.PSM, head_ids=[9])
     spm = arrange([100, 101], [200], tokens=tokens, order=Order.SPM, head_ids=[9])
+    first = arrange([100, 101], [200], tokens=tokens, order=Order.SUFFIX_FIRST, head_ids=[9])
+    none = arrange([100, 101], [200], tokens=tokens, order=Order.NO_MIDDLE, head_ids=[9])
     assert psm == [9, pre, 100, 101, suf, 200, mid]
+    assert first == [9, suf, 200, pre, 100, 101, mid]
+    assert none == [9, suf, 200, pre, 100, 101]
     assert spm == [9, pre, suf, 200, mid, 100, 101]
 
 
 @pytest.mark.parametrize("order", list(Order))
 def test_empty_parts(order: Order) -> None:
-    assert len(arrange([], [], tokens=own_tokens(), order=order)) == 3
+    assert len(arrange([], [], tokens=own_tokens(), order=order)) == (
+        2 if order is Order.NO_MIDDLE else 3
+    )
 
 
 def test_special_tokens_are_starcoders() -> None:

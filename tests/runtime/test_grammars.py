@@ -28,7 +28,7 @@ def test_each_language_of_explanations_has_one() -> None:
 def test_a_missing_one_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tree_sitter_go", None)
     load_grammar.cache_clear()
-    with pytest.raises(GrammarError, match="tree-sitter-go.*pip install starling"):
+    with pytest.raises(GrammarError, match="tree-sitter-go.*pip install tree-sitter"):
         load_grammar("Go")
-    with pytest.raises(ExplainError, match="tree-sitter-go.*pip install starling"):
+    with pytest.raises(ExplainError, match="tree-sitter-go.*pip install tree-sitter"):
         read("package p\n", path="a.go", where=None)

@@ -16,8 +16,9 @@ from runtime import kernels
 RUNTIME = Path(kernels.__file__).parent
 
 
-def run(code: str, directory: Path) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
+def run(code: str, directory: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
+    python = {"PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **python, **more}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env=environment, cwd="/", timeout=300
     )
@@ -30,11 +31,6 @@ CODE = (
     "m, s = np.empty(1, np.float32), np.empty(1)\n"
     "print(kernels.__file__, kernels.pick_greedy(x, m, s)[0], kernels.ABORT_CALLBACK_ADDRESS > 0)\n"
 )
-NO_CACHE = (
-    "import numba.core.caching as caching\n"
-    "for locator in caching.CacheImpl._locator_classes:\n"
-    "    locator.from_function = classmethod(lambda cls, function, path: None)\n"
-)
 
 
 @pytest.fixture
@@ -45,15 +41,23 @@ def installation(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_machine_code_is_kept(installation: Path) -> None:
-    done = run(CODE, installation)
-    assert done.returncode == 0, done.stderr.decode()
-    kept = list((installation / "runtime" / "__pycache__").glob("kernels.*.nbi"))
-    assert any("pick_greedy" in path.name for path in kept)
-
-
-def test_no_writable_cache(installation: Path) -> None:
-    done = run(NO_CACHE + CODE, installation)
+def test_no_writable_cache(installation: Path, tmp_path: Path) -> None:
+    """Neither beside the code nor in the user's home: files stand where folders would."""
+    (installation / "runtime" / "__pycache__").write_text("")
+    home = tmp_path / "home"
+    home.write_text("")
+    done = run(CODE, installation, HOME=str(home), XDG_CACHE_HOME=str(home))
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.split()[1:] == [b"1", b"True"]
-    assert not list((installation / "runtime").rglob("*.nbi"))
+    assert not list(tmp_path.rglob("*.nbi"))
+
+
+def test_machine_code_is_kept_and_the_server_knows_whether_it_is(installation: Path) -> None:
+    """What the server says of its first start is true: yes, and at the second no."""
+    code = "from runtime.kernels import must_be_compiled\nprint(must_be_compiled())\n"
+    first, second = run(code + CODE, installation), run(code, installation)
+    assert first.stdout.split()[0] == b"True", first.stderr.decode()
+    assert second.stdout == b"False\n", second.stderr.decode()
+    kept = next((installation / "runtime" / "__pycache__").glob("*pick_greedy*.nbi"))
+    kept.write_bytes(b"torn")
+    assert run(code, installation).stdout == b"True\n"

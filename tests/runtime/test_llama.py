@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
-from runtime.engine import Engine, FimRequest, SamplingConfig
+from runtime.engine import Engine, FimRequest, SamplingConfig, StopReason
 from runtime.errors import BundleError, ContextOverflowError
 from runtime.fim import SPECIAL_TOKENS, own_tokens
 from runtime.gguf_header import read_header
@@ -81,15 +81,19 @@ def test_fim_ids_from_spelling(
     model.close()
 
 
-def test_a_model_that_cannot_fill_in(tiny_gguf: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_fill_in_continues_what_stands_before_the_cursor(
+    tiny_gguf: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "model.gguf"
     rewritten(tiny_gguf, path, lambda text: text.replace("fim", "other"), keep_fim=False)
     with Engine.load(path, n_prefill_threads=1) as engine:
         assert engine.info.fim is None
-        request = FimRequest(prefix="x = ", suffix="", path="a.py")
-        with pytest.raises(BundleError, match="no fill-in-the-middle tokens: choose"):
-            engine.complete(request, SamplingConfig())
-        assert engine.logits([100]).shape == (1, engine.info.vocab_size)
+        for prefix in ("x = ", "x", "", "def f(a, b):\n    retu"):
+            request = FimRequest(prefix=prefix, suffix="\n    secret = 1\n", path="a.py")
+            done = engine.complete(request, SamplingConfig(max_tokens=4))
+            assert done[0].token_ids or done[0].stop_reason is StopReason.END_OF_TEXT
+            shown = engine.prompt_text(request)
+            assert "secret" not in shown and prefix.startswith(shown.lstrip("\n"))
 
 
 def test_pieces(tiny_gguf: Path) -> None:
@@ -121,6 +125,9 @@ def test_cache_operations(tiny_gguf: Path) -> None:
     with pytest.raises(ContextOverflowError, match="larger context"):
         model.extend(ids[:113])
     assert model.n_cached_tokens == 400
+    assert model.extend(ids[:112])
+    with pytest.raises(ContextOverflowError, match="larger context"):
+        model.step(ids[:1], n_rows=1)
     model.close()
 
 
@@ -146,6 +153,23 @@ def test_abort_flag(tiny_gguf: Path) -> None:
     model.close()
 
 
+def test_a_step_that_was_stopped_is_no_measure_of_the_machine(
+    tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every whole step after a cancel would look slow, and prefill stay on one core."""
+    model = opened(tiny_gguf)
+    assert model.extend([300, 301])
+    reported: list[float] = []
+    monkeypatch.setattr(model._governor, "report_decode", lambda ms, _now_s: reported.append(ms))
+    model.abort_flag[0] = 1
+    assert model.step([302], n_rows=1) is None
+    assert not reported
+    model.abort_flag[0] = 0
+    assert model.step([302], n_rows=1) is not None
+    assert len(reported) == 1
+    model.close()
+
+
 def test_a_checked_file_that_llama_cpp_refuses(tiny_gguf: Path, tmp_path: Path) -> None:
     """Sound GGUF, but a tensor has another name."""
     data = tiny_gguf.read_bytes()
@@ -161,7 +185,7 @@ def test_nothing_is_printed_and_no_torch_is_loaded(tiny_gguf: Path) -> None:
     code = (
         "import sys, math\n"
         "from pathlib import Path\n"
-        "from runtime.engine import Engine, FimRequest, SamplingConfig\n"
+        "from runtime.engine import Engine, FimRequest, SamplingConfig, StopReason\n"
         f"engine = Engine.load(Path({str(tiny_gguf)!r}), n_prefill_threads=1)\n"
         "request = FimRequest(prefix='x = ', suffix='', path='a.py')\n"
         "engine.complete(request, SamplingConfig(deadline_ms=math.inf))\n"

@@ -53,15 +53,12 @@ def test_mixing_is_what_it_is_defined_as(seed: int, shares: tuple[float, ...]) -
     memory = Memory(n_context_tokens=400, is_special=is_special, shares=shares)
     # Few different tokens, so that long matches happen; runs of one token too.
     ids = rng.integers(0, 2 + seed, rng.integers(1, 300)).tolist() + [5] * (seed % 3) * 20
-    memory.begin(tuple(ids))
     for _ in range(4):
         logits_V = rng.normal(0, 4, N_VOCAB).astype(np.float32)
         expected = reference(logits_V, ids, special, shares)
-        memory.mix(logits_V)
+        memory.mix(logits_V, np.array(ids, np.int32))
         np.testing.assert_allclose(probabilities(logits_V), expected, rtol=2e-3, atol=1e-7)
-        token_id = int(rng.integers(0, 2 + seed))
-        memory.append(token_id)
-        ids.append(token_id)
+        ids.append(int(rng.integers(0, 2 + seed)))
 
 
 def test_nothing_to_say_changes_nothing() -> None:
@@ -69,24 +66,16 @@ def test_nothing_to_say_changes_nothing() -> None:
     logits_V = np.random.default_rng(1).normal(size=N_VOCAB).astype(np.float32)
     for ids, shares in (((), SHARES), ((1,), SHARES), ((1, 2, 3), SHARES), ((1, 2, 1), ())):
         memory = Memory(n_context_tokens=8, is_special=is_special, shares=shares)
-        memory.begin(ids)
         mixed_V = logits_V.copy()
-        assert memory.mix(mixed_V) == 0 and np.array_equal(mixed_V, logits_V)
+        ids_N = np.array(ids, np.int32)
+        assert memory.mix(mixed_V, ids_N) == 0 and np.array_equal(mixed_V, logits_V)
 
 
 def test_not_a_number_is_left_to_the_sampler() -> None:
     memory = Memory(n_context_tokens=8, is_special=np.zeros(N_VOCAB, np.bool_), shares=SHARES)
-    memory.begin((1, 2, 1, 2, 1))
     logits_V = np.full(N_VOCAB, np.nan, np.float32)
-    memory.mix(logits_V)
+    memory.mix(logits_V, np.array((1, 2, 1, 2, 1), np.int32))
     assert np.isnan(logits_V).all()
-
-
-def test_a_full_context_forgets_to_append_and_goes_on() -> None:
-    memory = Memory(n_context_tokens=4, is_special=np.zeros(N_VOCAB, np.bool_), shares=SHARES)
-    memory.begin((1, 2, 1, 2))
-    memory.append(1)
-    assert memory.mix(np.zeros(N_VOCAB, np.float32)) == 2
 
 
 def test_a_name_of_the_file_becomes_likelier(tiny_gguf: Path) -> None:

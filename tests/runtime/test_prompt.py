@@ -16,6 +16,7 @@ from runtime.fim import FimTokens, Order, own_tokens
 from runtime.healing import TokenTable
 from runtime.llama import Model
 from runtime.prompt import FimRequest, PromptBuilder, Snippet, SplitRule, split
+from runtime.stopping import Mode
 
 SOURCE = Path(__file__).read_text() * 4
 
@@ -128,13 +129,38 @@ def test_windows_begin_and_end_at_line_ends(builder: PromptBuilder, model: Model
         shown_suffix = text_of(model, prompt.token_ids[suffix_at:middle_at])
         shown_prefix = text_of(model, prompt.token_ids[middle_at + 1 :]) + prompt.pending.decode()
         assert SOURCE[:cut].endswith(shown_prefix)
-        assert SOURCE[cut:].startswith(shown_suffix)
+        assert SOURCE[cut:].lstrip(")]}\"'`").startswith(shown_suffix.lstrip(")]}\"'`"))
         assert SOURCE[: cut - len(shown_prefix)].endswith("\n")
         assert shown_suffix.endswith("\n")
         assert shown_prefix and shown_suffix
         n_prefix_chars += len(shown_prefix)
         n_suffix_chars += len(shown_suffix)
     assert n_prefix_chars > n_suffix_chars
+
+
+@pytest.mark.parametrize(
+    ("rest", "shown"),
+    [
+        (")", ""),
+        ('"})', ""),
+        (")  ", ""),
+        ("", ""),
+        ("):", "):"),
+        (") + 1", ") + 1"),
+        ("x)", "x)"),
+        ("  )", "  )"),
+    ],
+)
+def test_what_an_editor_closes_by_itself_moves_nothing(
+    builder: PromptBuilder, model: Model, rest: str, shown: str
+) -> None:
+    """The bracket or quote that comes and goes with its partner at the cursor."""
+    for below in ("\ny = 2\n", ""):
+        request = FimRequest(prefix="x = f(", suffix=rest + below, path="a.py")
+        text = text_of(model, builder.build(request, budget_tokens=200).token_ids)
+        assert text.partition("<fim_suffix>")[2].partition("<fim_middle>")[0] == shown + below
+        whole = builder.build(replace(request, mode=Mode.SPAN), budget_tokens=200)
+        assert f"<fim_suffix>{rest + below}<fim_middle>" in text_of(model, whole.token_ids)
 
 
 def test_the_same_request_gives_the_same_prompt(model: Model) -> None:

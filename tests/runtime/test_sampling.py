@@ -48,6 +48,11 @@ def reference_logprobs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return exact - top - np.log(np.exp(exact - top).sum())
 
 
+def reference_entropy(logits: NDArray[np.float32]) -> float:
+    logprobs = reference_logprobs(logits[np.isfinite(logits)])
+    return float(-(np.exp(logprobs) * logprobs).sum())
+
+
 def random_logits(n: int, seed: int, spread: float = 4.0) -> NDArray[np.float32]:
     return (spread * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
 
@@ -60,6 +65,8 @@ def test_greedy_is_argmax_and_its_logprob_is_exact(n: int, spread: float) -> Non
     assert pick.token_id == int(np.argmax(logits))
     assert pick.logprob == pytest.approx(reference_logprobs(logits)[pick.token_id], abs=1e-5)
     assert pick.logprob <= 0.0
+    assert pick.entropy == pytest.approx(reference_entropy(logits), abs=5e-4)
+    assert pick.entropy >= 0.0
 
 
 @pytest.mark.parametrize("n", [7, 300, 1000])
@@ -75,6 +82,7 @@ def test_greedy_among_banned_tokens() -> None:
     pick = Sampler(1000).pick(logits, SamplingConfig(), uniform=0.0)
     assert pick.token_id == 777
     assert pick.logprob == pytest.approx(0.0, abs=1e-5)
+    assert pick.entropy == pytest.approx(0.0, abs=1e-3)
 
 
 CONFIGS = [
@@ -193,6 +201,75 @@ def test_what_is_left_out_is_negligible() -> None:
     logits[0] = 0.0
     pick = Sampler(n).pick(logits, SamplingConfig(), uniform=0.0)
     assert pick.logprob == pytest.approx(reference_logprobs(logits)[0], abs=8e-4)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 1200), st.integers(1, 60), st.floats(0.0, 8.0))
+@settings(max_examples=80, deadline=None)
+def test_the_k_largest_are_the_references(seed: int, n: int, k: int, spread: float) -> None:
+    """Also with ties, banned tokens, and fewer tokens than k."""
+    rng = np.random.default_rng(seed)
+    logits = np.round(spread * rng.standard_normal(n), 1).astype(np.float32)
+    logits[rng.random(n) < 0.2] = -np.inf
+    logits[0] = 1.0
+    maxima = np.empty(-(-n // kernels.BLOCK), np.float32)
+    ids = np.empty(n, np.int64)
+    kernels.block_maxima(logits, maxima)
+    n_found = kernels.largest(logits, maxima, k, ids)
+    order = np.argsort(-logits, kind="stable")
+    expected = [int(i) for i in order[:k] if np.isfinite(logits[i])]
+    assert sorted(ids[:n_found].tolist()) == sorted(expected)
+
+
+def reference_penalized(
+    logits: NDArray[np.float32], config: SamplingConfig, ids: list[int]
+) -> NDArray[np.float32]:
+    """As the settings' docstrings say, token by token."""
+    changed = logits.astype(np.float64)
+    late = ids[-config.penalty_window_tokens :] if config.penalty_window_tokens else []
+    for token_id in set(late):
+        factor = config.repetition_penalty
+        changed[token_id] = (
+            changed[token_id] / factor if changed[token_id] > 0 else changed[token_id] * factor
+        )
+        changed[token_id] -= late.count(token_id) * config.frequency_penalty
+        changed[token_id] -= config.presence_penalty
+    for token_id, bias in config.logit_bias:
+        changed[token_id] += bias
+    return changed.astype(np.float32)
+
+
+PENALTIES = [
+    SamplingConfig(repetition_penalty=1.3),
+    SamplingConfig(temperature=1.0, frequency_penalty=0.7, presence_penalty=0.4),
+    SamplingConfig(temperature=0.7, repetition_penalty=2.0, penalty_window_tokens=3),
+    SamplingConfig(logit_bias=((5, 30.0), (6, -math.inf))),
+    SamplingConfig(temperature=1.0, presence_penalty=9.0, logit_bias=((5, 2.0), (5, 1.0))),
+    SamplingConfig(repetition_penalty=1.5, penalty_window_tokens=0),
+]
+
+
+@pytest.mark.parametrize("config", PENALTIES, ids=str)
+def test_penalties_and_bias_are_the_references(config: SamplingConfig) -> None:
+    n = 700
+    logits = random_logits(n, seed=9)
+    given, written = logits.copy(), [5, 8, 5, 600, 5, 699, 8]
+    changed = reference_penalized(logits, config, written)
+    plain = SamplingConfig(temperature=config.temperature)
+    sampler = Sampler(n)
+    for step in range(40):
+        uniform = uniform_of(3, 0, step)
+        pick = sampler.pick(given, config, uniform=uniform, ids_N=np.array(written, np.int32))
+        expected = sampler.pick(changed, plain, uniform=uniform)
+        assert pick.token_id == expected.token_id
+        assert pick.logprob == pytest.approx(expected.logprob, abs=1e-4)
+        assert np.array_equal(given, logits), "the model's logits were left changed"
+
+
+def test_a_banned_token_is_never_drawn() -> None:
+    logits = np.zeros(40, np.float32)
+    config = SamplingConfig(temperature=1.0, logit_bias=tuple((i, -math.inf) for i in range(39)))
+    draws = {Sampler(40).pick(logits, config, uniform=i / 50).token_id for i in range(50)}
+    assert draws == {39}
 
 
 def test_uniform_numbers() -> None:

@@ -12,9 +12,9 @@ from runtime.stopping import Mode, Stopper, StopReason
 
 
 def run(
-    mode: Mode, prefix: str, data: bytes, piece_bytes: int, skip_bytes: int = 0
+    mode: Mode, prefix: str, data: bytes, piece_bytes: int, skip_bytes: int = 0, suffix: str = ""
 ) -> tuple[str, StopReason | None]:
-    stopper = Stopper(mode=mode, prefix=prefix, skip_bytes=skip_bytes)
+    stopper = Stopper(mode=mode, prefix=prefix, suffix=suffix, skip_bytes=skip_bytes)
     for i, start in enumerate(range(0, len(data), piece_bytes)):
         # Ids that never repeat: the repetition rule has its own tests.
         reason = stopper.push(1000 + i, data[start : start + piece_bytes])
@@ -53,6 +53,31 @@ CASES = [
     (Mode.BLOCK, "a:", "\n  b: 1\n  c: 2\nd:\n", "\n  b: 1\n  c: 2", StopReason.DEDENT),
     (Mode.SPAN, "  x = ", "1\ny\n\n\n\nz\n", "1\ny\n\n\n\nz\n", None),
 ]  # fmt: skip
+
+
+SUFFIX_CASES = [
+    # the file with its cursor, generated, kept, reason
+    ("def f():\n    |\n    return total\n", "a = 1\n    return total\n    more", "a = 1", StopReason.SUFFIX),
+    ("def f():|\n    return total\n", "\n    a = 1\n    return total\n", "\n    a = 1", StopReason.SUFFIX),
+    # Not yet a whole line; deeper; the first line, which `trim` judges; only the end of a block.
+    ("def f():\n    |\n    return total\n", "a = 1\n    return total", "a = 1\n    return total", None),
+    ("def f():\n    |\n    go()\n", "if a:\n        go()\n", "if a:\n        go()\n", None),
+    ("def f():\n    |\n    go()\n", "go()\n    stop()\n", "go()\n    stop()\n", None),
+    ("f(\n    |\n    )\n", "a,\n    )\n", "a,\n    )\n", None),
+    # Blank lines below do not hide it; nothing below stops nothing.
+    ("def f():\n    |\n\n\n    go()\n", "a\n    go()\n", "a", StopReason.SUFFIX),
+    ("def f():\n    |", "a\n    go()\n", "a\n    go()\n", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece_bytes", PIECE_BYTES)
+@pytest.mark.parametrize(("file", "generated", "kept", "reason"), SUFFIX_CASES)
+def test_a_block_ends_where_the_text_below_begins(
+    file: str, generated: str, kept: str, reason: StopReason | None, piece_bytes: int
+) -> None:
+    prefix, _, suffix = file.partition("|")
+    found = run(Mode.BLOCK, prefix, generated.encode(), piece_bytes, suffix=suffix)
+    assert found == (kept, reason)
 
 
 @pytest.mark.parametrize("piece_bytes", PIECE_BYTES)

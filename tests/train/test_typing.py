@@ -107,7 +107,8 @@ def test_the_rest_of_a_suggestion_is_the_same_suggestion() -> None:
         ("x = 1\ny = 2", 11),
         ("x = 1\ny = 3", 5),
         ("x = 1\ny", 5),
-        ("x =", 0),
+        ("x =", 3),
+        ("x", 0),
         ("x = 12", 0),
         ("x = 1 ", 0),
         ("\n", 0),
@@ -117,6 +118,13 @@ def test_the_rest_of_a_suggestion_is_the_same_suggestion() -> None:
 )
 def test_a_suggestion_is_right_up_to_the_end_of_its_first_line(text: str, accepted: int) -> None:
     assert n_right_chars(text, "a; x = 1\ny = 2", 3) == accepted
+    whole = n_right_chars(text, "a; x = 1\ny = 2", 3, only_whole_lines=True)
+    assert whole == (0 if text == "x =" else accepted)
+
+
+def test_a_head_that_cuts_a_word_is_not_accepted() -> None:
+    assert n_right_chars("total", "totals = 1", 0) == 0
+    assert n_right_chars("total", "total = 1", 0) == 5
 
 
 @pytest.mark.parametrize(("text", "accepted"), [("x = 1", 5), ("x = 1 ", 6), ("x", 0)])
@@ -212,7 +220,7 @@ def editor(tiny_gguf: Path) -> Iterator[ServerEditor]:
     with ServerEditor(
         SERVE,
         projects=["p"],
-        settings={"minConfidence": -100},
+        settings={"minConfidence": 0},
         environment={"STARLING_BUNDLE": str(tiny_gguf)},
     ) as started:
         yield started
@@ -259,7 +267,7 @@ def test_late_answers_are_dropped_and_a_death_while_typing_is_an_error(tiny_gguf
         with ServerEditor(
             SERVE,
             projects=["p"],
-            settings={"minConfidence": -100},
+            settings={"minConfidence": 0},
             environment={"STARLING_BUNDLE": str(tiny_gguf)},
             pace_ms=1e-6,
         ) as hasty:
@@ -320,7 +328,7 @@ def test_command_reports_both_modes_beside_copying(
     held_out.mkdir()
     write_shard(held_out / "a.jsonl.zst", tiny_corpus.files(4))
     run("--held-out", held_out, "--bundle", tiny_gguf, "--max-files", "2", "--max-chars", "40",
-        "--min-confidence", "-100", "--out", out)  # fmt: skip
+        "--min-confidence", "0", "--out", out)  # fmt: skip
     report = json.loads(out.read_text())
     assert report["model"]["name"] == "tiny-random" and report["typing"]["settings"]["seed"] == 0
     totals = {

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from train.evaluation.attribution.command import attribution
-from train.evaluation.fim.command import confidence, fim
+from train.evaluation.fim.command import fim
 from train.evaluation.options import against_option, bundle_option, held_out_option
 from train.evaluation.programs.command import ds1000, humaneval, humaneval_infilling, multipl_e
 from train.evaluation.reports.outputs import Outputs, with_outputs
 from train.evaluation.typing.command import typing
+from train.evaluation.typing.confidence_command import confidence
 
 
 @click.group(name="eval")
@@ -103,7 +104,10 @@ def bpb(
 @click.option("--seed", default=0, show_default=True, help="Of the invented secrets and names.")
 @click.option("--findings", is_flag=True, help="Also list what was missed and falsely reported.")
 def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
-    """Precision and recall of redaction on Starling's labelled set."""
+    """Precision and recall of redaction on Starling's labelled set.
+
+    Example: starling eval pii --part development --findings
+    """
     from train.corpus.pii import labelled
     from train.corpus.pii.find import find
 

@@ -76,6 +76,7 @@ def _foreseen(engine: Engine, file: SourceFile, rng: random.Random) -> NDArray[n
     cut = file.text.rfind("\n", 0, rng.randrange(len(file.text) // 3, len(file.text))) + 1
     request = FimRequest(prefix=file.text[:cut], suffix=file.text[cut:], path=file.path)
     ids = engine.prompt_ids(request)
+    ids_N = np.array(ids, np.int32)
     memory = Memory(
         n_context_tokens=len(ids), is_special=engine.is_special, shares=_EVEN
     )  # fmt: skip
@@ -88,8 +89,7 @@ def _foreseen(engine: Engine, file: SourceFile, rng: random.Random) -> NDArray[n
         logits_V = logits[n - 1].copy()
         log_sum = float(np.logaddexp.reduce(logits_V.astype(np.float64)))
         alone = np.exp(logits_V[target] - log_sum)
-        memory.begin(ids[:n])
-        longest = memory.mix(logits_V)
+        longest = memory.mix(logits_V, ids_N[:n])
         # With even shares the mixed weight is that of the model and that of the votes added up.
         rows.append((longest, alone, max(0.0, np.exp(logits_V[target] - log_sum) - alone)))
     return np.array(rows, np.float64).reshape(-1, 3)

@@ -74,7 +74,12 @@ export class StatusBar implements vscode.Disposable {
   private draw(): void {
     const view = viewOf(this.current, this.shown !== undefined);
     this.item.text = view.text;
-    this.item.tooltip = new vscode.MarkdownString([view.sentence, ...view.facts, 'Click for the menu.'].join('\n\n'));
+    // As text: the name of a model or project may be spelled like a link or an image.
+    const tooltip = new vscode.MarkdownString();
+    for (const line of [view.sentence, ...view.facts, 'Click for the menu.']) {
+      tooltip.appendText(line).appendMarkdown('\n\n');
+    }
+    this.item.tooltip = tooltip;
     this.item.accessibilityInformation = { label: ['Starling.', view.sentence, ...view.facts].join(' ') };
     this.item.backgroundColor = view.isProblem ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
   }

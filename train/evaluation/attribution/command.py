@@ -34,7 +34,10 @@ PARTS = ("planted", "alarms", "filter", "memorisation")
     "--part", "parts", type=click.Choice(PARTS), multiple=True,
     help="Only this part. Can be repeated.  [default: all]",
 )  # fmt: skip
-@click.option("--n-planted", type=click.IntRange(min=1), default=2000, show_default=True)
+@click.option(
+    "--n-planted", type=click.IntRange(min=1), default=2000, show_default=True,
+    help="Copies of training code, to be found.",
+)  # fmt: skip
 @click.option("--n-samples", type=click.IntRange(min=1), default=20_000, show_default=True,
               help="Pieces of held-out code, for false alarms.")  # fmt: skip
 @click.option("--n-suggestions", type=click.IntRange(min=1), default=10_000, show_default=True,

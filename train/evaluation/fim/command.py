@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -131,44 +130,12 @@ def fim(
     outputs.write(report, known, to_markdown)
 
 
-@click.command()
-@bundle_option
-@held_out_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "-n", "n_per_kind", type=click.IntRange(min=1), default=250, show_default=True,
-    help="Tasks of each kind.",
-)  # fmt: skip
-def confidence(bundle: Path | None, held_out: Path, as_json: bool, n_per_kind: int) -> None:
-    """What the setting `minConfidence` shows and hides, for choosing it."""
-    from train.evaluation.fim.confidence import confidence_table
-    from train.evaluation.fim.tasks import ONE_LINE_KINDS, draw_tasks
-    from train.evaluation.held_out import held_out_files
-    from train.evaluation.models.models import name_models, open_engine, require_fim
-
-    tasks = draw_tasks(
-        held_out_files(held_out), n_per_kind=n_per_kind, seed=5, kinds=ONE_LINE_KINDS
-    )
-    require_fim(name_models([bundle]))
-    with open_engine(bundle) as engine:
-        rows = confidence_table(engine, tasks)
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-        return
-    click.echo(f"{'threshold':>10}{'shown':>10}{'exact of shown':>16}{'shown of exact':>16}")
-    for row in rows:
-        click.echo(
-            f"{row['threshold_nats']:>10}{row['shown']:>10.0%}{row['exact_of_shown']:>16.0%}"
-            f"{row['shown_of_exact']:>16.0%}"
-        )
-
-
 def _orders(name: str, own: Order) -> list[Order]:
     """The model's own order first: others are held against it."""
-    from runtime.fim import Order
+    from runtime.fim import TRAINED_ORDERS, Order
 
     if name == "both":
-        return sorted(Order, key=lambda order: order is not own)
+        return [own, *(order for order in TRAINED_ORDERS if order is not own)]
     return [own if name == "own" else Order(name)]
 
 

@@ -68,7 +68,7 @@ class HuggingFaceModel:
                 pass  # A sliding window or a recurrent state, which has forgotten its past.
         self._cache, self._n_cached = None, 0
 
-    def extend(self, token_ids: Sequence[int]) -> bool:
+    def extend(self, token_ids: Sequence[int] | NDArray[np.int32]) -> bool:
         """Compute tokens after those in the cache; never stopped, so always True."""
         self._check_room(self._n_cached + len(token_ids))
         if self._cache is None:
@@ -76,6 +76,36 @@ class HuggingFaceModel:
         self._logits_V = self._forward(token_ids, self._cache, **self._only_last)[-1]
         self._n_cached += len(token_ids)
         return True
+
+    def step(self, token_ids: Sequence[int], *, n_rows: int) -> NDArray[np.float32] | None:
+        """Compute a few tokens; logits after the last, shape (n_rows, vocab_size)."""
+        self._check_room(self._n_cached + len(token_ids))
+        if self._cache is None:
+            self._cache = DynamicCache(config=self._model.config)
+        rows = self._forward(token_ids, self._cache)[-n_rows:]
+        self._logits_V = rows[-1]
+        self._n_cached += len(token_ids)
+        return rows
+
+    def fork(self, n: int, *, n_tokens_each: int) -> int:
+        """One branch at a time: the trunk itself."""
+        return 1
+
+    def step_branches(
+        self, branches: Sequence[int], token_ids: Sequence[int]
+    ) -> NDArray[np.float32] | None:
+        """The trunk's next token; logits (1, vocab_size)."""
+        return self.step(token_ids, n_rows=1)
+
+    def join(self) -> None:
+        """There are no other branches."""
+
+    def save(self) -> NDArray[np.uint8] | None:
+        """Not taken out: evaluation asks about each document once."""
+        return None
+
+    def restore(self, state: NDArray[np.uint8]) -> None:
+        """Never called, as nothing is saved."""
 
     def all_logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each token, shape (n_tokens, vocab_size); the cache is empty afterwards."""
@@ -88,9 +118,11 @@ class HuggingFaceModel:
         self._model = self._cache = None
 
     @torch.inference_mode()
-    def _forward(self, token_ids: Sequence[int], cache: Any, **options: Any) -> NDArray[np.float32]:
+    def _forward(
+        self, token_ids: Sequence[int] | NDArray[np.int32], cache: Any, **options: Any
+    ) -> NDArray[np.float32]:
         """Logits of our tokens, shape (n_tokens, vocab_size); padded rows are cut off."""
-        inputs_1T = torch.tensor([list(token_ids)], device=self._device)
+        inputs_1T = torch.tensor([[int(token_id) for token_id in token_ids]], device=self._device)
         done = self._model(
             input_ids=inputs_1T, past_key_values=cache, use_cache=cache is not None, **options
         )

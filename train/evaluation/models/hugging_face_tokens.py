@@ -8,7 +8,6 @@ healing and stopping are those of the engine. Imports no torch.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tokenizers import Tokenizer
 
 from runtime.fim import FimTokens
 from runtime.fim_spellings import find_fim_tokens
-from train.errors import CheckpointError
+from train.errors import CheckpointError as CheckpointError  # what `HuggingFaceTokens` raises
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -65,8 +64,7 @@ class HuggingFaceTokens:
         known = dict.fromkeys(_ROLES, -1) | {"end_of_text": min(end_ids, default=-1)}
         self.fim: FimTokens | None = find_fim_tokens(known, [text.encode() for text in texts])
         if self.fim is not None:
-            sentinels = (getattr(self.fim, field.name) for field in fields(self.fim))
-            self.is_special[[token_id for token_id in sentinels if token_id is not None]] = True
+            self.is_special[list(self.fim.ids)] = True
         self.bos_id = self._first_id_of_a_text()
 
     def tokenize(self, text: str) -> list[int]:
@@ -88,6 +86,13 @@ class HuggingFaceTokens:
         return dressed[0] if dressed[:1] != plain[:1] else None
 
 
+def is_sentinel(added_token: Mapping[str, Any]) -> bool:
+    """Whether no text that spells it may become this token: what is declared special, and what
+    looks it, as Qwen's sentinels do."""
+    content = added_token["content"].strip(_WORD_MARK)
+    return bool(added_token["special"]) or content[:1] + content[-1:] == "<>"
+
+
 def _make_plain(data: dict[str, Any], added: Mapping[int, dict[str, Any]]) -> None:
     """Change tokenizer.json so that a text's tokens spell this text and nothing else.
 
@@ -95,8 +100,7 @@ def _make_plain(data: dict[str, Any], added: Mapping[int, dict[str, Any]]) -> No
     SentencePiece's kin do.
     """
     for token in added.values():
-        content = token["content"].strip(_WORD_MARK)
-        token["special"] = token["special"] or (content[:1] + content[-1:] == "<>")
+        token["special"] = is_sentinel(token)
     normalizer = data.get("normalizer") or {}
     steps = normalizer.get("normalizers", [normalizer])
     kept = [step for step in steps if step.get("type") not in (None, "Prepend")]

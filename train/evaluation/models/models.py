@@ -16,6 +16,7 @@ from runtime.completion import ModelInfo
 from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.fim import Order
+from runtime.gguf_check import read_for_llama
 from runtime.llama import Model
 from runtime.threads import physical_cores
 from train.evaluation.models import hugging_face_files as folders
@@ -90,6 +91,7 @@ def open_backend(path: Path | None, *, max_context_tokens: int) -> tuple[Backend
         order = folder.spec.fim_order if folder.spec else Order.PSM
         return _torch_model(folder, max_context_tokens), order, folder.context_tokens
     bundle = open_bundle(path)
+    read_for_llama(bundle.model_path)
     model = Model.open(
         bundle.model_path,
         n_context_tokens=max_context_tokens,

@@ -37,7 +37,8 @@ _OPTIONS = (
                  "published results."),
     click.option("--limit", type=click.IntRange(min=1),
                  help="Only the first problems of the file."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+                 help="Of the samples."),
     click.option("--samples", "samples_folder", type=click.Path(file_okay=False, path_type=Path),
                  help="Folder where completions are written as they come, a file for each model; "
                  "the same settings continue there.  [default: beside --out]"),

@@ -40,14 +40,13 @@ class Outputs:
         to_markdown: Callable[[Mapping[str, Any]], str],
     ) -> None:
         """Each file whole or not at all; `known` is what `check` gave."""
-        from train.corpus.source_file import whole_file, write_json
+        from train.corpus.source_file import write_json
 
         text = to_markdown(report)
         if self.out is not None:
             write_json(self.out, {**known, **report})
         if self.markdown is not None:
-            with whole_file(self.markdown) as file:
-                file.write(text.encode() + b"\n")
+            write_text(self.markdown, f"{text}\n")
         if self.plot is not None:
             from train.evaluation.reports import plots
 
@@ -60,6 +59,14 @@ def check_folders(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.parent.is_dir():
             raise click.UsageError(f"there is no folder {path.parent}: make it first")
+
+
+def write_text(path: Path, text: str) -> None:
+    """The file, whole or not at all."""
+    from train.corpus.source_file import whole_file
+
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 _OPTIONS = (

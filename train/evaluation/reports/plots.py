@@ -65,6 +65,35 @@ def write(report: Mapping[str, Any], path: Path) -> None:
         FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 
 
+def write_reliability(report: Mapping[str, Any], path: Path) -> None:
+    """Draw what `starling eval confidence` reports: promises kept, and what thresholds cost."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH_INCHES, 4.2), dpi=_DPI, layout="constrained")
+    kept, costs = figure.subplots(1, 2)
+    kept.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    for (name, one), colour in zip(report["calibrations"].items(), COLOURS, strict=False):
+        promised, right = ([row[key] for row in one["bins"]] for key in ("promised", "right"))
+        kept.plot(promised, right, "o-", color=colour, label=name, markersize=4)
+    kept.set(xlabel="promised probability", ylabel="share that was right", title="Reliability")
+    kept.legend(frameon=False)
+    for key, label, colour in (
+        ("saved", "keys saved", COLOURS[0]),
+        ("precision", "right of shown", COLOURS[2]),
+        ("recall", "of the right ones, shown", COLOURS[4]),
+    ):
+        rows = report["thresholds"]
+        costs.plot(
+            [row["threshold"] for row in rows], [row[key] for row in rows], "o-",
+            color=colour, label=label, markersize=4,
+        )  # fmt: skip
+    costs.set(xlabel="minConfidence", ylim=(0, 1), title="What a threshold shows")
+    costs.legend(frameon=False)
+    with whole_file(path) as file:
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+
+
 def panels_of(report: Mapping[str, Any]) -> list[Panel]:
     """What is drawn, in order."""
     panels: list[Panel] = []

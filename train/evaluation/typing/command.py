@@ -52,8 +52,12 @@ MODES = ("new", "edit")
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the drawn files, lines, functions.")
 @click.option(
-    "--min-confidence", type=Number(max=0),
-    help="The server's setting `minConfidence`, in nats per token.  [default: the server's]",
+    "--min-confidence", type=Number(min=0, max=1),
+    help="The server's setting `minConfidence`, a probability.  [default: the server's]",
+)  # fmt: skip
+@click.option(
+    "--only-whole-lines", is_flag=True,
+    help="A typist who leaves a suggestion that is right but ends before its line does.",
 )  # fmt: skip
 @with_outputs
 def typing(
@@ -68,15 +72,16 @@ def typing(
     max_chars: int,
     seed: int,
     min_confidence: float | None,
+    only_whole_lines: bool,
     outputs: Outputs,
 ) -> None:
     """Keystrokes saved when held-out files are typed again through the real server.
 
     A modelled typist sends each key to `starling serve` as an editor does, and accepts a suggestion
-    when its whole first line is right. In the same table: a completer that only copies from the
-    file. A Hugging Face folder is typed under the server's rules, but without it. The default
-    bundle types 50 to 90 keys a second on two cores, so the default sample takes five to ten
-    minutes.
+    when its whole first line is right, or all of it where that is less. In the same table: a
+    completer that only copies from the file. A Hugging Face folder is typed under the server's
+    rules, but without it. The default bundle types 50 to 90 keys a second on two cores, so the
+    default sample takes five to ten minutes.
 
     \b
     Examples: starling eval typing --held-out runs/default/held_out
@@ -121,8 +126,8 @@ def typing(
         with editor_for(
             model.path, every, min_confidence=min_confidence, pace_ms=pace_ms
         ) as editor:
-            tallies[model.name] = _replay(model.name, every, editor)
-    tallies[COPY] = _replay(COPY, every, FunctionEditor(copy_completer))
+            tallies[model.name] = _replay(model.name, every, editor, only_whole_lines)
+    tallies[COPY] = _replay(COPY, every, FunctionEditor(copy_completer), only_whole_lines)
 
     def of_mode(completer: str, name: str) -> list[Tally]:
         return [t for t, p in zip(tallies[completer], every, strict=True) if p.mode == name]
@@ -146,6 +151,7 @@ def typing(
         "seed": seed,
         "pace_ms": pace_ms,
         "min_confidence": min_confidence,
+        "only_whole_lines": only_whole_lines,
         "language": None if paths else language,
     }
     report = {
@@ -190,8 +196,10 @@ def read_file(path: Path) -> SourceFile:
     )
 
 
-def _replay(name: str, passages: Sequence[Passage], editor: Editor) -> list[Tally]:
+def _replay(
+    name: str, passages: Sequence[Passage], editor: Editor, only_whole_lines: bool
+) -> list[Tally]:
     from train.evaluation.typing.replay import replay
 
     with click.progressbar(passages, label=name, file=sys.stderr) as progress:
-        return [replay(passage, editor) for passage in progress]
+        return [replay(passage, editor, only_whole_lines=only_whole_lines) for passage in progress]

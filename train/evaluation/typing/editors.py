@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime import trim
 from runtime.bundle import default_bundle_directory
+from runtime.confidence import Written, best_head, calibration_of
 from runtime.engine import Engine, FimRequest
 from runtime.sampling import SamplingConfig
 from train.evaluation.models.hugging_face_files import is_folder
@@ -28,7 +29,7 @@ def editor_for(
 ) -> Iterator[Editor]:
     """An editor with a model (None: the default bundle) that is ready to be typed into.
 
-    A Hugging Face folder needs `min_confidence` (nats per token): the server's own default is not
+    A Hugging Face folder needs `min_confidence`: the server's own default is not
     known here. `pace_ms` is the server's alone.
     """
     if path is not None and is_folder(path):
@@ -65,6 +66,7 @@ def server_editor(
 def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str, str], str]:
     """A function of (text before, text after, path): the engine under the server's rules."""
     sampling = SamplingConfig()
+    calibration = calibration_of(engine.info)
 
     def complete(prefix: str, suffix: str, path: str) -> str:
         if not trim.may_complete(prefix, suffix):
@@ -72,8 +74,10 @@ def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str
         mode = trim.choose_mode(prefix, suffix, path=path)
         request = FimRequest(prefix=prefix, suffix=suffix, path=path, mode=mode)
         completion = engine.complete(request, sampling)[0]
-        fitted = trim.fit(completion.text, prefix, suffix, path=path)
-        is_shown = fitted is not None and completion.mean_logprob >= min_confidence
-        return fitted.text if fitted is not None and is_shown else ""
+        written = Written.at_cursor(completion, prefix, suffix, path=path)
+        if written is None:
+            return ""
+        best = best_head(written.heads(calibration), written.text, min_probability=min_confidence)
+        return written.text[: best.n_chars] if best else ""
 
     return complete

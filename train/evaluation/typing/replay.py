@@ -3,8 +3,10 @@
 The typist presses one key, looks at what is suggested, and accepts it when its whole first line is
 right: it stands in the file just so, and nothing but blanks follows it on its line. If all lines
 are right, one key takes the whole text; otherwise one key takes the first line only (the editors'
-"accept line"). A text that begins with line ends has its first line after them. The typist reads
-everything that is shown, never takes what is wrong, and never goes back.
+"accept line"). A text that begins with line ends has its first line after them. A text that ends
+inside a line is accepted, too, when all of it is right, it ends where a word does, and it has
+MIN_HEAD_CHARS characters; a typist with `only_whole_lines` leaves it. The typist reads everything
+that is shown, never takes what is wrong, and never goes back.
 
 Keys: each character is one, and so is a line end with the indentation after it, because editors
 indent by themselves (any indentation: somewhat kinder than editors, which do not know where a block
@@ -27,6 +29,8 @@ from train.evaluation.fim.completers import copy_from_context
 from train.evaluation.fim.scores import first_line
 from train.evaluation.typing.passages import Document, Passage
 from train.evaluation.typing.tally import Tally
+
+MIN_HEAD_CHARS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ class Editor(Protocol):
         """Inserts the first `n_chars` characters of a suggestion."""
 
 
-def replay(passage: Passage, editor: Editor) -> Tally:
+def replay(passage: Passage, editor: Editor, *, only_whole_lines: bool = False) -> Tally:
     """Types one passage."""
     typed = passage.typed
     tally = Tally(
@@ -75,7 +79,7 @@ def replay(passage: Passage, editor: Editor) -> Tally:
             answer = editor.ask()
             tally.latencies_ms.append(answer.latency_ms)
             tally.n_late += answer.is_late
-        n_right = n_right_chars(answer.text, typed, at)
+        n_right = n_right_chars(answer.text, typed, at, only_whole_lines=only_whole_lines)
         if answer.text and answer.text != on_screen:
             tally.n_shown += 1
             tally.n_accepted += n_right > 0
@@ -83,8 +87,8 @@ def replay(passage: Passage, editor: Editor) -> Tally:
             editor.accept(answer, n_right)
             tally.n_accepted_chars += n_right
         else:
-            editor.insert(_next_key(typed, at))
-        n_done = n_right or len(_next_key(typed, at))
+            editor.insert(next_key(typed, at))
+        n_done = n_right or len(next_key(typed, at))
         head = typed[at : at + n_done]
         on_screen = answer.text[n_done:] if answer.text.startswith(head) else ""
         at += n_done
@@ -93,7 +97,7 @@ def replay(passage: Passage, editor: Editor) -> Tally:
     return tally
 
 
-def n_right_chars(text: str, typed: str, at: int) -> int:
+def n_right_chars(text: str, typed: str, at: int, *, only_whole_lines: bool = False) -> int:
     """How much of a suggestion the typist accepts at `at`: all of it, its first line, or 0."""
     if not text.strip():
         return 0
@@ -102,7 +106,21 @@ def n_right_chars(text: str, typed: str, at: int) -> int:
             rest_of_line = typed[at + len(head) :].split("\n", 1)[0]
             if not rest_of_line.strip():
                 return len(head)
-    return 0
+    is_taken = not only_whole_lines and is_right_head(text, typed, at)
+    return len(text) if is_taken and len(text.strip()) >= MIN_HEAD_CHARS else 0
+
+
+def is_right_head(text: str, typed: str, at: int) -> bool:
+    """Whether `text` stands at `at`, and ends where a word does."""
+    after = typed[at + len(text) : at + len(text) + 1]
+    is_cut = _is_of_word(text[-1:]) and _is_of_word(after)
+    return typed.startswith(text, at) and not is_cut
+
+
+def next_key(typed: str, at: int) -> str:
+    """What the next key brings: a character, or a line end with the indentation below."""
+    enter = _ENTER.match(typed, at)
+    return enter[0] if enter else typed[at]
 
 
 class FunctionEditor:
@@ -134,18 +152,16 @@ def copy_completer(prefix: str, suffix: str, path: str) -> str:
     return fitted.text if fitted else ""
 
 
+def _is_of_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
 _ENTER = re.compile(r"\n[ \t]*")
-
-
-def _next_key(typed: str, at: int) -> str:
-    """What the next key brings: a character, or a line end with the indentation below."""
-    enter = _ENTER.match(typed, at)
-    return enter[0] if enter else typed[at]
 
 
 def _keys(typed: str) -> Iterator[str]:
     at = 0
     while at < len(typed):
-        key = _next_key(typed, at)
+        key = next_key(typed, at)
         yield key
         at += len(key)

@@ -40,7 +40,7 @@ local function check_program()
   local cmd = config.current and config.current.cmd or { "starling", "serve" }
   if vim.fn.executable(cmd[1]) == 0 then
     vim.health.error(("there is no program `%s` on PATH"):format(cmd[1]), {
-      "install Starling: pip install starling",
+      "install Starling: `make try` in its source folder, or the wheel of a release",
       "or give its path: setup{ cmd = { '/path/to/starling', 'serve' } }",
     })
     return
