@@ -16,10 +16,10 @@ so that a busy machine slows all of them; printed are medians over rounds of eac
 """
 
 import itertools
-import json
 import random
 import re
 import statistics
+import sys
 import sysconfig
 import tempfile
 import time
@@ -31,22 +31,26 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH
 from rbloom import Bloom as RBloom
 
-from attribution.bloom import BLOOM_FILE
-from attribution.build import build_index
-from attribution.fingerprint import (
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from attribution.bloom import BLOOM_FILE  # noqa: E402
+from attribution.build import build_index  # noqa: E402
+from attribution.fingerprint import (  # noqa: E402
     MIN_CHANGES,
     MIN_DISTINCT_BYTES,
     MULTIPLIER,
     WINDOW_BYTES,
     window_hashes,
 )
-from attribution.index import Index
-from attribution.manifest import ManifestRow
-from attribution.match import PREFIX_TAIL_CHARS, find, warm_up
-from attribution.normalize import fold
-from attribution.provenance import PROVENANCE_FILE
-from attribution.sources.documents import Skipped
-from attribution.sources.folder import documents_of, files_of
+from attribution.index import Index  # noqa: E402
+from attribution.manifest import ManifestRow  # noqa: E402
+from attribution.match import PREFIX_TAIL_CHARS, find, warm_up  # noqa: E402
+from attribution.normalize import fold  # noqa: E402
+from attribution.provenance import PROVENANCE_FILE  # noqa: E402
+from attribution.sources.documents import Skipped  # noqa: E402
+from attribution.sources.folder import documents_of, files_of  # noqa: E402
+from bench.report import Report  # noqa: E402
 
 SUGGESTION_CHARS = 400
 N_SUGGESTIONS = 200
@@ -97,7 +101,7 @@ def main(rounds: int, as_json: bool) -> None:
             },
         }
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        _report(figures).show(as_json=True)
     else:
         _print(figures)
 
@@ -288,6 +292,26 @@ def _median_open_ms(directory: Path) -> float:
 def _median_file_ms(index: Index, documents: Sequence[Document]) -> float:
     text = "".join(text for _, text in documents)[:1_000_000]
     return round(statistics.median(find("", text, [index]).elapsed_us for _ in range(5)) / 1e3, 1)
+
+
+def _report(figures: dict) -> Report:
+    """The shape that all scripts share."""
+    report = Report(title="Attribution: building an index, and checking a suggestion")
+    ours_rate, rival_rate = figures["build_mb_per_s"].values()
+    report.fact("building, beside rbloom's filter", ours_rate, "MB/s", rival=rival_rate)
+    report.fact("opening", figures["open_ms"], "ms")
+    for kind, rows in figures["check_us"].items():
+        for name in sorted(rows.keys() - {"ours"}):
+            for key in ("p50", "p95"):
+                what = f"check of {SUGGESTION_CHARS} characters, {kind}, {key}, beside {name}"
+                report.fact(what, rows["ours"][key], "us", rival=rows[name][key])
+    for kind, time_ms in figures["check_1_mb_file_ms"].items():
+        report.fact(f"check of a file of 1 MB, {kind}", time_ms, "ms")
+    report.notes.append(
+        f"{figures['corpus_mb']} MB in {figures['n_files']:,} files, "
+        f"{figures['n_fingerprints']:,} fingerprints. rbloom answers less: no file, no line."
+    )
+    return report
 
 
 def _print(figures: dict) -> None:

@@ -10,7 +10,6 @@ document, which has to read the whole file, is shown apart as cold.
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -22,6 +21,7 @@ from time import perf_counter
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from bench.report import Report, quantile  # noqa: E402
 from runtime.bundle import open_bundle  # noqa: E402
 from tests.lsp_client import LspClient  # noqa: E402
 
@@ -38,18 +38,6 @@ class Series:
     took_ms: list[float] = field(default_factory=list)
     n_answered: int = 0
 
-    def summary(self) -> dict[str, float | int | str]:
-        """What is printed."""
-        ordered = sorted(self.took_ms)
-        return {
-            "what": self.name,
-            "n": len(ordered),
-            "p50_ms": round(statistics.median(ordered), 1),
-            "p95_ms": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1),
-            "max_ms": round(ordered[-1], 1),
-            "answered": round(self.n_answered / len(ordered), 3),
-        }
-
 
 def main() -> int:
     """Measures and prints."""
@@ -57,25 +45,19 @@ def main() -> int:
     bundle = open_bundle(arguments.bundle)
     text = arguments.file.read_text("utf-8")
     start_ms, series = measure(arguments.bundle, text, first_line=arguments.line)
-    facts = {
-        "model": bundle.spec.name if bundle.spec else bundle.model_path.name,
-        "model_mb": round(bundle.model_path.stat().st_size / 1e6, 1),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "file": os.path.relpath(arguments.file),
-        **start_ms,
-    }
-    rows = [one.summary() for one in series]
-    if arguments.json:
-        print(json.dumps({**facts, "series": rows}, indent=2))
-        return 0
-    print("  ".join(f"{key} {value}" for key, value in facts.items()))
-    print(f"{'':34}{'n':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}{'answered':>10}")
-    for row in rows:
-        print(
-            f"{row['what']:34}{row['n']:5}{row['p50_ms']:9}{row['p95_ms']:9}{row['max_ms']:9}"
-            f"{row['answered']:10.0%}"
-        )
+    model = bundle.spec.name if bundle.spec else bundle.model_path.name
+    report = Report(title="From request to answer while somebody types, over stdio")
+    for name, value_ms in start_ms.items():
+        report.fact(name, value_ms, "ms")
+    for one in series:
+        report.fact(f"{one.name}: median", statistics.median(one.took_ms), "ms")
+        report.fact(f"{one.name}: 95th percentile", quantile(one.took_ms, 0.95), "ms")
+        report.fact(f"{one.name}: answered", 100 * one.n_answered / len(one.took_ms), "%")
+    report.notes.append(
+        f"{model}, {bundle.model_path.stat().st_size / 1e6:.1f} MB; typed in "
+        f"{os.path.relpath(arguments.file)}. No rival: the wait of an editor comes on top of it."
+    )
+    report.show(as_json=arguments.json)
     return 0
 
 
@@ -96,9 +78,9 @@ def measure(
     with LspClient(bundle=bundle) as client:
         # The server does not wait for a pause where the editor has waited already.
         client.initialize(position_encodings=["utf-32"], client_name="Visual Studio Code")
-        start_ms = {"initialize_ms": int((perf_counter() - start) * 1000)}
+        start_ms = {"first answer": int((perf_counter() - start) * 1000)}
         client.wait_ready()
-        start_ms["ready_ms"] = int((perf_counter() - start) * 1000)
+        start_ms["model ready"] = int((perf_counter() - start) * 1000)
         for number, (name, (typed, step_chars)) in enumerate(stretches.items()):
             uri = f"file:///bench/{number}.py"
             after = "".join(lines[first_line:])[len(typed) :]

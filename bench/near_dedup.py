@@ -17,7 +17,6 @@ with one or two words changed. Bands and clusters run on a quarter, a half and a
 a line through the three peaks gives the slope for each document and the peak at five million.
 """
 
-import json
 import random
 import re
 import resource
@@ -37,9 +36,13 @@ import click
 import numpy as np
 from datasketch import MinHash
 
-from train.corpus.dedup.bands import N_ALL_BANDS, band_edges
-from train.corpus.dedup.clusters import FACTS, choose_kept, cluster_roots
-from train.corpus.dedup.minhash import (
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from bench.report import Report  # noqa: E402
+from train.corpus.dedup.bands import N_ALL_BANDS, band_edges  # noqa: E402
+from train.corpus.dedup.clusters import FACTS, choose_kept, cluster_roots  # noqa: E402
+from train.corpus.dedup.minhash import (  # noqa: E402
     N_PERMUTATIONS,
     SEED,
     SHINGLE_TOKENS,
@@ -48,7 +51,7 @@ from train.corpus.dedup.minhash import (
     shingle_hashes,
     signature,
 )
-from train.corpus.dedup.prints import PrintsReader, PrintsWriter
+from train.corpus.dedup.prints import PrintsReader, PrintsWriter  # noqa: E402
 
 BIGCODE_DOCUMENTS_PER_S = 22
 LARGE_DOCUMENTS = 5_000_000
@@ -77,12 +80,32 @@ def main(n_files: int, rounds: int, synthetic: int, as_json: bool) -> None:
     if synthetic:
         figures["synthetic"] = synthetic_figures(synthetic)
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        _report(figures).show(as_json=True)
     else:
         for part, values in figures.items():
             click.echo(part)
             for name, value in values.items():
                 click.echo(f"  {name:28} {value}")
+
+
+def _report(figures: dict[str, Any]) -> Report:
+    """The shape that all scripts share."""
+    report = Report(title="Near deduplication: MinHash signatures on one core")
+    signatures = figures["signatures"]
+    for name in ("bigcode", "affine32"):
+        report.fact(
+            f"documents, beside {name}", signatures["ours_documents_per_s"], "documents/s",
+            rival=signatures[f"{name}_documents_per_s"],
+        )  # fmt: skip
+    report.fact(
+        "documents, beside BigCode's published rate", signatures["ours_documents_per_s"],
+        "documents/s", rival=BIGCODE_DOCUMENTS_PER_S,
+    )  # fmt: skip
+    for name, value in figures.get("synthetic", {}).items():
+        if isinstance(value, int | float):
+            report.fact(f"synthetic: {name}", value, "")
+    report.notes.append(f"Files of {signatures['mean_file_bytes']:,} bytes on average.")
+    return report
 
 
 def signature_figures(n_files: int, rounds: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How long from a key to ghost text on the screen of a real Neovim, and what of it is the server.
 
-    python bench/neovim_latency.py [--keys N]
+    python bench/neovim_latency.py [--keys N] [--json]
 
 Keys are bytes on a terminal, and ghost text is there when its first characters come back on it. The
 server's own time is from the message that asks to the message that answers, as Neovim sees them;
@@ -22,6 +22,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from bench.report import Report, quantile  # noqa: E402
 from tests.e2e.neovim import fetch  # noqa: E402
 from tests.e2e.neovim.driver import Neovim, clean_environment, wait_until  # noqa: E402
 
@@ -36,7 +37,7 @@ vim.opt.runtimepath:prepend("%s/editors/nvim")
 require("starling").setup({
   cmd = { "%s", "%s/starling.py", "serve" },
   engine = "%s",
-  settings = { minConfidence = -100, debounceMs = 0, prefetch = false },
+  settings = { minConfidence = 0, debounceMs = 0, prefetch = false },
 })
 Asked_ms, Server_ms = 0, {}
 vim.api.nvim_create_autocmd("LspRequest", { callback = function(event)
@@ -67,20 +68,22 @@ TYPED = "return os.path.join(path, name)"
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--keys", type=int, default=40, help="how many keys, e.g. 40")
-    n_keys = parser.parse_args().keys
-    all_good = True
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    arguments = parser.parse_args()
+    report = Report(title="Neovim: from a key to ghost text on the screen")
     for version, engine in (("0.10", "own"), ("0.11", "own"), ("0.12", "own"), ("0.12", "native")):
         try:
             program = fetch.program_of(TOOLS, version)
         except fetch.CannotFetch as error:
-            print(f"NEOVIM {version} WAS NOT MEASURED: {error}")
+            report.notes.append(f"NEOVIM {version} WAS NOT MEASURED: {error}")
             continue
-        all_good &= measure(program, version, engine, n_keys)
-    sys.exit(0 if all_good else 1)
+        measure(program, version, engine, arguments.keys, report)
+    report.show(as_json=arguments.json)
+    sys.exit(int(any(row.met is False for row in report.rows)))
 
 
-def measure(program: Path, version: str, engine: str, n_keys: int) -> bool:
-    """Prints one line; whether it is within the bars, which are the plugin's own."""
+def measure(program: Path, version: str, engine: str, n_keys: int, report: Report) -> None:
+    """Adds its rows; promised is what the plugin itself takes."""
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         (home / "config" / "nvim").mkdir(parents=True)
@@ -98,18 +101,20 @@ def measure(program: Path, version: str, engine: str, n_keys: int) -> bool:
             seen_ms, server_ms = type_keys(neovim, n_keys)
         finally:
             neovim.close()
+    name = f"{version}, {'our plugin' if engine == 'own' else 'its own ghost text'}"
     if not seen_ms:
-        print(f"Neovim {version} {engine}: the model had nothing to say")
-        return False
+        report.notes.append(f"NEOVIM {name} WAS NOT MEASURED: the model had nothing to say")
+        return
     added_ms = [seen - server for seen, server in zip(seen_ms, server_ms, strict=True)]
-    print(
-        f"Neovim {version} {engine:6}  key to ghost text {shown(seen_ms)} ms, "
-        f"server {shown(server_ms)} ms, added {shown(added_ms)} ms; plugin load {load_ms:.1f} ms",
-        flush=True,
-    )
+    for what, values_ms in (("key to ghost text", seen_ms), ("of that the server", server_ms)):
+        report.fact(f"{name}: {what}, median", statistics.median(values_ms), "ms")
+        report.fact(f"{name}: {what}, 95th percentile", quantile(values_ms, 0.95), "ms")
+    added, loading = f"{name}: added, 95th percentile", f"{name}: loading the plugin"
     if engine == "native":
-        return True
-    return quantile(added_ms, 95) <= MAX_ADDED_MS and load_ms <= MAX_LOAD_MS
+        report.fact(added, quantile(added_ms, 0.95), "ms")
+        return
+    report.at_most(added, quantile(added_ms, 0.95), MAX_ADDED_MS, "ms")
+    report.at_most(loading, load_ms, MAX_LOAD_MS, "ms")
 
 
 def type_keys(neovim: Neovim, n_keys: int) -> tuple[list[float], list[float]]:
@@ -158,15 +163,6 @@ def loading_ms(program: Path, home: Path) -> float:
             per_file[found[2]] = float(found[1])
     assert per_file, "the plugin was not loaded"
     return sum(per_file.values())
-
-
-def shown(values_ms: list[float]) -> str:
-    return f"{statistics.median(values_ms):.0f} / {quantile(values_ms, 95):.0f}"
-
-
-def quantile(values: list[float], percent: int) -> float:
-    """The value that so many percent do not exceed."""
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long does it take to choose a token? Ours beside llama.cpp's sampler chain, numpy and torch.
 
-    python bench/runtime_sampler.py [--vocab 16384 49152] [--repeats 2000]
+    python bench/runtime_sampler.py [--vocab 16384 49152] [--repeats 2000] [--json]
 
 Logits are drawn once per vocabulary: a broad bulk and a few likely tokens, as a language model
 gives them. Each rival does the same work from the same float32 array to a token id; ours gives its
@@ -12,15 +12,21 @@ torch is left out where it is not installed.
 import argparse
 import ctypes
 import random
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.healing import TokenTable
-from runtime.sampling import Sampler, SamplingConfig
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from bench.report import Report  # noqa: E402
+from runtime.healing import TokenTable  # noqa: E402
+from runtime.sampling import Sampler, SamplingConfig  # noqa: E402
 
 Logits = NDArray[np.float32]
 Task = Callable[[], int]
@@ -38,14 +44,15 @@ SETTINGS = {
 
 
 def main() -> None:
-    """Print a table for each vocabulary size."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vocab", type=int, nargs="+", default=[16_384, 32_000, 49_152])
     parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
     arguments = parser.parse_args()
+    report = Report(title="Choosing a token")
     for n_vocab in arguments.vocab:
         logits = realistic_logits(n_vocab)
-        print(f"\nvocabulary {n_vocab:,}: median us of {arguments.repeats} (ratio to ours)")
         for name, config in SETTINGS.items():
             rivals: dict[str, Task] = {
                 "ours": ours(logits, config),
@@ -55,12 +62,12 @@ def main() -> None:
             if torch_task := torch_way(logits, config):
                 rivals["torch"] = torch_task
             medians = medians_us(rivals, arguments.repeats)
-            cells = [
-                f"{rival} {value:8.1f} ({value / medians['ours']:5.1f}x)"
-                for rival, value in medians.items()
-            ]
-            print(f"  {name:32s} " + "   ".join(cells))
-        healing(n_vocab, logits, arguments.repeats)
+            for rival in sorted(rivals.keys() - {"ours"}):
+                what = f"{n_vocab:,} tokens, {name}, beside {rival}"
+                report.fact(what, medians["ours"], "us", rival=medians[rival])
+        for text, median_us in healing(n_vocab, logits, arguments.repeats).items():
+            report.fact(f"{n_vocab:,} tokens, healing {text} and greedy", median_us, "us")
+    report.show(as_json=arguments.json)
 
 
 def realistic_logits(n_vocab: int) -> Logits:
@@ -181,7 +188,7 @@ def torch_way(logits: Logits, config: SamplingConfig) -> Task | None:
     return pick
 
 
-def healing(n_vocab: int, logits: Logits, n_repeats: int) -> None:
+def healing(n_vocab: int, logits: Logits, n_repeats: int) -> dict[str, float]:
     """Time to find the tokens that may spell a taken-back word, and to pick among them."""
     rng = random.Random(0)
     letters = "etaoinshrdlu_"
@@ -200,8 +207,7 @@ def healing(n_vocab: int, logits: Logits, n_repeats: int) -> None:
         )
 
     tasks = {repr(text): heal(text) for text in (b" ", b" t", b" tion", b"    ")}
-    cells = [f"{name} {value:.1f}" for name, value in medians_us(tasks, n_repeats).items()]
-    print("  healing (allowed ids and greedy)  " + "   ".join(cells))
+    return medians_us(tasks, n_repeats)
 
 
 if __name__ == "__main__":

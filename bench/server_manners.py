@@ -13,7 +13,6 @@ is an assumption, so three are shown: 18,000 is somebody who never stops.
 """
 
 import argparse
-import json
 import math
 import os
 import random
@@ -25,6 +24,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from bench.report import Report  # noqa: E402
 from tests.lsp_client import LspClient  # noqa: E402
 
 URI = "file:///bench/typed.py"
@@ -35,7 +35,13 @@ IDLE_S = 3.0
 EDITORS: tuple[tuple[str, float, str, dict[str, Any]], ...] = (
     ("asks after 200 ms (Neovim)", 0.2, "Neovim", {}),
     ("asks after 50 ms (VS Code)", 0.05, "Visual Studio Code", {}),
-    ("rival: at each key, no manners", 0.0, "rival", {"debounceMs": 0, "prefetch": False}),
+    ("at each key, no manners", 0.0, "rival", {"debounceMs": 0, "prefetch": False}),
+)
+# What is said, the key of a row, factor to the unit, unit.
+FIGURES = (
+    ("CPU time of a key", "cpu_ms_per_key", 1.0, "ms"),
+    ("while typing", "share_typing", 100.0, "% of a core"),
+    ("idle", "share_idle", 100.0, "% of a core"),
 )
 
 
@@ -45,18 +51,20 @@ def main() -> int:
     rows = []
     for name, wait_s, client_name, settings in EDITORS:
         rows.append({"editor": name, **measure(arguments, wait_s, client_name, dict(settings))})
-    if arguments.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    hours = "".join(f"{f'{keys:,}/h':>10}" for keys in KEYS_PER_HOUR)
-    hours += f"{'idle':>8}{'asked':>7}{'shown':>7}"
-    print(f"{'share of one core':34}{'CPU ms/key':>11}{'typing':>8}{hours}")
-    for row in rows:
-        hours = "".join(f"{row['hour'][keys]:10.2%}" for keys in KEYS_PER_HOUR)
-        print(
-            f"{row['editor']:34}{row['cpu_ms_per_key']:11.1f}{row['share_typing']:8.1%}{hours}"
-            f"{row['share_idle']:8.2%}{row['n_asked']:7}{row['n_answered']:7}"
-        )
+    *ours, rival = rows
+    report = Report(title="What the server costs while somebody types (CPU time)")
+    for row in ours:
+        for what, key, factor, unit in FIGURES:
+            report.fact(
+                f"{row['editor']}: {what}", factor * row[key], unit, rival=factor * rival[key]
+            )
+        for keys, share in row["hour"].items():
+            report.fact(
+                f"{row['editor']}: an hour of {keys:,} keys", 100 * share, "% of a core",
+                rival=100 * rival["hour"][keys],
+            )  # fmt: skip
+    report.notes.append("The rival asks at each key a server that neither waits nor looks ahead.")
+    report.show(as_json=arguments.json)
     return 0
 
 

@@ -21,7 +21,6 @@ convention, which counts attention over the whole row, and with only the keys th
 sees. The first steps, which compile, do not count.
 """
 
-import json
 import statistics
 import sys
 import sysconfig
@@ -40,19 +39,23 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from train.corpus.source_file import SourceFile
-from train.fitting.learner import Learner
-from train.fitting.optim import build_optimizers
-from train.fitting.parallel import Parallel, together
-from train.fitting.throughput import flops_per_token, measure_peak_flops
-from train.model.architectures import build_model
-from train.model.attention import packed_attention, packed_mask
-from train.recipe import FitConfig, ModelConfig, Recipe
-from train.recipe_file import load_recipe
-from train.samples.loader import BatchLoader
-from train.samples.rows import Batch
-from train.samples.shards import write_tokens
-from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from bench.report import Report  # noqa: E402
+from train.corpus.source_file import SourceFile  # noqa: E402
+from train.fitting.learner import Learner  # noqa: E402
+from train.fitting.optim import build_optimizers  # noqa: E402
+from train.fitting.parallel import Parallel, together  # noqa: E402
+from train.fitting.throughput import flops_per_token, measure_peak_flops  # noqa: E402
+from train.model.architectures import build_model  # noqa: E402
+from train.model.attention import packed_attention, packed_mask  # noqa: E402
+from train.recipe import FitConfig, ModelConfig, Recipe  # noqa: E402
+from train.recipe_file import load_recipe  # noqa: E402
+from train.samples.loader import BatchLoader  # noqa: E402
+from train.samples.rows import Batch  # noqa: E402
+from train.samples.shards import write_tokens  # noqa: E402
+from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer  # noqa: E402
 
 N_WARM_UP = 3
 CORPUS_BYTES = 12_000_000
@@ -97,7 +100,10 @@ def main(recipe_name: str, n_steps: int, n_rounds: int, as_json: bool) -> None:
     ]
     report = _report(rows, peaks, waits, flops, n_keys)
     report |= {"attention_ms": attention, "muon_ms": _muon_ms(recipe, parallel, n_rounds)}
-    click.echo(json.dumps(report, indent=1) if as_json else _to_text(recipe, report))
+    if as_json:
+        _shared(report).show(as_json=True)
+    else:
+        click.echo(_to_text(recipe, report))
 
 
 def _steps(learner: Learner, batches: Iterator[Batch], n_steps: int) -> tuple[float, float]:
@@ -282,6 +288,23 @@ def _report(
         "mfu_of_needed": ratio(lambda i: rows["starling"][i] * flops[1] / peaks[i]),
         "data_wait_share": statistics.median(waits),
     }
+
+
+def _shared(figures: dict[str, Any]) -> Report:
+    """The shape that all scripts share."""
+    report = Report(title="Training, beside transformers' Trainer")
+    rates = figures["tokens_per_second"]
+    for name in ("Trainer", "Trainer bf16"):
+        report.fact(f"rate, beside {name}", rates["starling"], "tokens/s", rival=rates[name])
+    report.fact("MFU by PaLM's convention", 100 * figures["mfu"], "%")
+    report.fact("MFU, needed work only", 100 * figures["mfu_of_needed"], "%")
+    report.fact("waiting for rows", 100 * figures["data_wait_share"], "% of the time")
+    for what in ("attention", "muon"):
+        times_ms = figures[f"{what}_ms"]
+        for name in sorted(times_ms.keys() - {"ours"}):
+            report.fact(f"{what}, beside {name}", times_ms["ours"], "ms", rival=times_ms[name])
+    report.notes.append(f"{figures['threads']} threads.")
+    return report
 
 
 def _to_text(recipe: Recipe, report: dict[str, Any]) -> str:

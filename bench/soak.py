@@ -1,0 +1,112 @@
+"""Two hours of typing in minutes: does the server grow, get slower, or forget what it knew?
+
+    python bench/soak.py [--keys 50000] [--documents 30] [--seed 7] [--out build/soak] [--json]
+
+A scripted person (tests/soak/typist.py) types with the default bundle in real files: seven keys a
+second for two hours are 50,000. Written to --out: soak.json with everything that was measured, and
+soak.png (needs the extra `train`). Compare versions by slopes, not by the times of two days.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.report import Report  # noqa: E402
+from tests.lsp_client import LspClient  # noqa: E402
+from tests.soak.typist import SETTINGS, Record, Sample, Trend, Typist, trend  # noqa: E402
+
+N_SAMPLES, N_SLEEPS = 100, 20
+
+
+def main() -> None:
+    """Types, then writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keys", type=int, default=50_000)
+    parser.add_argument("--documents", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("build/soak"))
+    parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
+    wanted = parser.parse_args()
+    record = _record(wanted.keys, wanted.documents, wanted.seed)
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    found = trend(record.samples)
+    everything = {"trend": asdict(found), **record.to_json()}
+    (wanted.out / "soak.json").write_text(json.dumps(everything, indent=1) + "\n", "utf-8")
+    _plot(record.samples, wanted.out / "soak.png")
+    _report(record, found).show(as_json=wanted.json)
+
+
+def _report(record: Record, found: Trend) -> Report:
+    report = Report(title="Two hours of typing")
+    report.at_most(
+        "resident memory, slope per 1,000 keys", found.rss_slope_mb_per_1000_keys, 1.0, "MB"
+    )
+    report.at_most("more descriptors in the end", found.fd_growth, 0, "")
+    report.at_most("more threads in the end", found.thread_growth, 1, "")
+    report.at_most("median latency, last third / first third", found.latency_ratio, 1.5, "")
+    report.at_most("different answers to one question", found.n_probe_answers, 1, "")
+    report.at_most("errors and dialogs", record.n_errors, 0, "")
+    report.notes.append("The bar of the slope is for 50,000 keys: in the first 5,000 caches fill.")
+    report.fact("keys", record.n_keys, "")
+    report.fact("suggestions accepted", record.n_accepted, "")
+    report.fact("times that the model left memory and came back", record.n_unloads, "")
+    return report
+
+
+def _record(n_keys: int, n_documents: int, seed: int) -> Record:
+    def show(sample: Sample) -> None:
+        print(f"\r{sample.n_keys} keys, {sample.rss_bytes / 1e6:.0f} MB, "
+              f"median {sample.median_ms:.1f} ms", end="", file=sys.stderr, flush=True)  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as folder, LspClient() as client:
+        root = Path(folder)
+        client.initialize(position_encodings=["utf-16"], settings=SETTINGS, root_uri=root.as_uri())
+        client.wait_ready()
+        record = Typist(client, root, n_documents=n_documents, seed=seed).run(
+            n_keys=n_keys,
+            keys_per_sample=max(1, n_keys // N_SAMPLES),
+            keys_per_sleep=max(1, n_keys // N_SLEEPS),
+            on_sample=show,
+        )
+        print(file=sys.stderr)
+        assert client.shut_down() == 0 and client.stderr == b"", client.stderr
+    return record
+
+
+def _plot(samples: tuple[Sample, ...], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    keys = [sample.n_keys for sample in samples]
+    rows = {
+        "memory (MB)": {"resident": [sample.rss_bytes / 1e6 for sample in samples]},
+        "answers (ms)": {
+            "median": [sample.median_ms for sample in samples],
+            "95th percentile": [sample.p95_ms for sample in samples],
+        },
+        "descriptors, threads": {
+            "descriptors": [sample.n_fds for sample in samples],
+            "threads": [sample.n_threads for sample in samples],
+        },
+    }
+    for axes, (title, lines) in zip(
+        figure.subplots(len(rows), sharex=True), rows.items(), strict=True
+    ):
+        for name, values in lines.items():
+            axes.plot(keys, values, label=name)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(title)
+        axes.legend(loc="upper left")
+    figure.get_axes()[-1].set_xlabel("keys typed")
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
