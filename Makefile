@@ -1,10 +1,14 @@
 # Everything a new clone needs: each target makes .venv itself.
 #   make try     completions from the default bundle, at places in a real file
 #   make test    every test
+#   make test-offline   every test of serving, where there is no network
 #   make lint    ruff and mypy
-#   make bench   every performance script, one after the other
+#   make bench   every performance script, one after the other, and bench/RESULTS.md of what they found
+#   make rivals  llama.cpp's own programs, which `make bench` compares us with
+#   make fuzz    every parser against made-up files, ten minutes each (MINUTES=1 for less)
 #   make vsix    the extension for VS Code, as dist/starling.vsix
 #   make page    the page of `starling playground`
+#   make dist    what is handed out, in dist/release: wheel, sources, packages for editors, SBOM
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,11 +21,12 @@ VSCODE := editors/vscode
 VSIX := dist/starling.vsix
 PLAYGROUND := editors/playground
 PAGE := lsp_server/web/page/main.js
+SERVING_TESTS := $(addprefix tests/,runtime attribution lsp_server contracts offline privacy e2e)
 PACKAGES := starling.py runtime attribution lsp_server quantize train
 SERVER_FILES := $(shell find $(PACKAGES) -name __pycache__ -prune -o -type f -print)
 VSCODE_FILES := $(shell find $(VSCODE) -name node_modules -prune -o -type f -print)
 
-.PHONY: try test lint bench page vsix vscode-tools neovims clean
+.PHONY: try test test-tools test-offline lint bench rivals fuzz page vsix dist vscode-tools neovims clean
 
 try: $(VENV)/serving.stamp
 	$(BIN)/starling complete examples/inventory.py:20
@@ -29,19 +34,35 @@ try: $(VENV)/serving.stamp
 	$(BIN)/python examples/borrow.py click.utils 219 20 > $(VENV)/borrowed.py
 	$(BIN)/starling complete $(VENV)/borrowed.py:219
 
-test: $(VENV)/everything.stamp vscode-tools neovims
-	$(MAKE) page || echo "THE PLAYGROUND WILL NOT BE TESTED: its page could not be built."
-	if [ -f $(VSCODE_TOOLS)/complete ]; then $(MAKE) vsix; fi
+test: test-tools
 	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
+
+# All that tests use and that may have to be fetched.
+test-tools: $(VENV)/everything.stamp vscode-tools neovims
+	$(MAKE) page || echo "THE PLAYGROUND WILL NOT BE TESTED: its page could not be built."
+	if [ -f $(VSCODE_TOOLS)/complete ]; then $(MAKE) vsix; fi
+	@echo "Compiling the inner loops for this machine, so that no test waits for it."
+	$(BIN)/starling complete examples/inventory.py:20 > /dev/null
+
+# What has to be fetched is fetched before. tests/confined says how the network goes away.
+test-offline: test-tools
+	$(BIN)/python -m tests.confined --no-network $(BIN)/python -m pytest $(SERVING_TESTS)
 
 lint: $(VENV)/everything.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/everything.stamp
-	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/everything.stamp rivals
+	$(BIN)/python bench/results.py
+
+fuzz: $(VENV)/everything.stamp
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+	$(BIN)/python -m tests.fuzz.models --count 2000
+
+rivals: $(VENV)/serving.stamp
+	bash bench/rivals/build.sh $(BIN)/python build/rivals
 
 page: $(PAGE)
 
@@ -66,6 +87,9 @@ $(VSIX): $(SERVER_FILES) $(VSCODE_FILES) constraints.txt pyproject.toml | $(VENV
 	rm -rf build/lib build/bdist.* build/wheel
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash $(VSCODE)/scripts/package.sh build/wheel/*.whl $(CURDIR)/$@
+
+dist: $(PAGE) $(VENV)/everything.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python release/dist.py dist/release
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

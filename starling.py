@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from attribution.visible import visible
+
 
 class Verb(NamedTuple):
     """Where a verb lives, and its line in the help."""
@@ -40,10 +42,15 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("lsp_server.__main__:doctor", "What is installed, what is wrong, what to do."),
 }
 
+# They load numba or torch on their own; with too little memory these hang or end the process.
+_HEAVY_VERBS = frozenset({"attribute", "train", "quantize", "eval"})
 # Packages with an `errors` module whose exceptions are sentences for users.
 OWN_PACKAGES = frozenset({"runtime", "attribution", "lsp_server", "train", "quantize"})
 DEBUG_VARIABLE = "STARLING_DEBUG"
 BUNDLE_VARIABLE = "STARLING_BUNDLE"
+
+# With less address space than this, an error that nobody expected is most likely the want of it.
+_LITTLE_MEMORY_BYTES = 1 << 30
 
 EXIT_PROBLEM = 1
 EXIT_INTERRUPTED = 130
@@ -59,6 +66,10 @@ class VerbGroup(click.Group):
         verb = VERBS.get(cmd_name)
         if verb is None:
             return None
+        if cmd_name in _HEAVY_VERBS:
+            from runtime.room import check_room
+
+            check_room(None)
         module_name, _, function = verb.target.partition(":")
         command = getattr(_import(module_name, cmd_name), function)
         assert isinstance(command, click.Command), f"{verb.target=}"
@@ -109,7 +120,10 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -
 @click.group(
     cls=VerbGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: starling complete app.py:12    'starling VERB --help' shows more of each.",
+    epilog="""\b
+Example: starling complete app.py:12    ('starling VERB --help' shows more of each)
+Exit status: 0 fine, 1 a problem was found, 2 wrong use, 130 interrupted.
+""",
 )
 @click.option(
     "--version",
@@ -127,6 +141,9 @@ def cli(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; the exit status."""
+    from runtime.privacy import stay_private
+
+    stay_private()
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -136,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         sentence = _sentence(error)
         if sentence:
-            click.echo(f"starling: {sentence}", err=True)
+            click.echo(f"starling: {visible(sentence)}", err=True)
         return EXIT_PROBLEM
 
 
@@ -158,7 +175,8 @@ def _run(arguments: list[str] | None) -> int:
 def _show_usage_error(error: click.ClickException) -> None:
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     hint = f" (see '{command} --help')" if command else ""
-    click.echo(f"starling: {error.format_message().rstrip('.')}{hint}", err=True)
+    message = visible(error.format_message().rstrip("."), kept="\n")
+    click.echo(f"starling: {message}{hint}", err=True)
 
 
 def _sentence(error: Exception) -> str:
@@ -179,10 +197,27 @@ def _sentence(error: Exception) -> str:
         }.get(error.errno or 0, "")
         where = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror.lower()}{where}{cure}"
+    if sentence := _want_of_memory(error):
+        return sentence
     return (
         f"this is a bug in Starling ({type(error).__name__}: {error}); "
         f"run it with {DEBUG_VARIABLE}=1 and report what that shows"
     )
+
+
+def _want_of_memory(error: Exception) -> str:
+    """Libraries that get no memory fail in many ways; empty when there was no want of it."""
+    from runtime.room import address_space_limit_bytes
+
+    limit_bytes = address_space_limit_bytes()
+    if limit_bytes is not None and limit_bytes < _LITTLE_MEMORY_BYTES:
+        return (
+            f"{limit_bytes >> 20} MB of memory (ulimit -v) are too little for this: raise that "
+            f"limit, best to {_LITTLE_MEMORY_BYTES >> 20} MB or more"
+        )
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this: close other programs, or ask for less at once"
+    return ""
 
 
 def _is_own(error: Exception) -> bool:
@@ -198,19 +233,20 @@ def _import(module_name: str, verb_name: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if (sentence := _missing_package(error)) is None:
+        extra = "quantize" if verb_name == "quantize" else "train"
+        if (sentence := _missing_package(error, extra=extra)) is None:
             raise
         raise click.ClickException(f"'starling {verb_name}': {sentence}") from error
 
 
-def _missing_package(error: ModuleNotFoundError) -> str | None:
+def _missing_package(error: ModuleNotFoundError, *, extra: str = "train") -> str | None:
     """What to install when a verb needs a package that is not there; None when it is ours."""
     missing = (error.name or "").partition(".")[0]
     if missing in OWN_PACKAGES:
         return None
     return (
         f"this needs the Python package '{missing}', which is not installed: install Starling "
-        "with its extra for training, e.g. pip install -e '.[train]' in its source folder"
+        f"with its extra `{extra}`, e.g. pip install -e '.[{extra}]' in its source folder"
     )
 
 

@@ -15,7 +15,7 @@ from attribution.manifest import read_manifest
 from runtime.bundle import default_bundle_directory
 from tests.lsp_client import LspClient
 
-SETTINGS = {"deadlineMs": 20_000, "minConfidence": -100}
+SETTINGS = {"deadlineMs": 20_000, "minConfidence": 0}
 
 # Places (package, module, line, column) in code that the model continues as it stands there.
 COPIED = [

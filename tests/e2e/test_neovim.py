@@ -36,7 +36,7 @@ TAIL = f"\n    return '{EMOJI}', result\n"
 # not see is noted: whether the model is loaded, which requests were answered, and that Neovim is
 # done with <Tab>, which it puts off until the keys that it has are typed.
 INSTRUMENTS = """
-vim.lsp.config("starling", { init_options = { minConfidence = -100, deadlineMs = 20000 } })
+vim.lsp.config("starling", { init_options = { minConfidence = 0, deadlineMs = 20000 } })
 Noted = { state = "", answered = {}, tab_done = false }
 vim.lsp.handlers["starling/status"] = function(_, status) Noted.state = status.state end
 vim.api.nvim_create_autocmd("LspRequest", { callback = function(event)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests import copying_bundle
+from tests.confined.preloaded import network_guard
 from tests.e2e.neovim import fetch
 from tests.e2e.neovim.driver import Neovim, wait_until
 from tests.lsp_client import REPOSITORY
@@ -43,7 +44,7 @@ vim.keymap.set("i", "<M-l>", "<C-o>:let g:users_key = 1<CR>", { silent = true })
 require("starling").setup({
   cmd = { "starling", "serve" },
   settings = {
-    minConfidence = -100, deadlineMs = 20000, debounceMs = 0, prefetch = false,
+    minConfidence = 0, deadlineMs = 20000, debounceMs = 0, prefetch = false,
     modelFolders = { vim.env.HOME .. "/models" },
   },
 })
@@ -146,7 +147,8 @@ def session(
     program_folder = home / "bin"
     write_command(program_folder / "starling")
     path = f"{program_folder}{os.pathsep}{os.environ['PATH']}"
-    neovim = Neovim(program, home, (), PATH=path)
+    guard = network_guard(tmp_path_factory.mktemp("guard"))
+    neovim = Neovim(program, home, (), PATH=path, **guard.environment)
     try:
         neovim.command(f"cd {project}")
         yield Session(neovim, project)
@@ -158,6 +160,7 @@ def session(
         assert "[ERROR]" not in said, said
         assert len(servers) == 1
         wait_until(lambda: not Path(f"/proc/{servers[0]}").exists())
+        assert guard.seen() == [], "the plugin or its server used a network"
     finally:
         neovim.kill()
 

@@ -19,7 +19,7 @@ EMOJI = "\N{GRINNING FACE}"
 URI = "file:///project/a.py"
 HEAD = f"def total(numbers):\n    {EMOJI} = 'é{EMOJI}'\n"
 TAIL = "\n\n\nend = 1\n"
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 # What a user types, in two steps: the second continues a word that the list was opened for.
 TYPED = (f"    {EMOJI} = num", "b")
 

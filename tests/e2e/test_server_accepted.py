@@ -34,7 +34,7 @@ FILE = (
 )
 OTHER_FILE = f"def pay(our_own_invoices):\n    {IGNORED}\n"
 HEADER = "def read_records(lines, strict):\n    "
-SETTINGS = {"deadlineMs": 20_000, "debounceMs": 0}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0}
 CAPABILITIES = {
     "textDocument": {
         "inlineCompletion": {},

@@ -4,7 +4,7 @@ from tests import copying_bundle
 from tests.lsp_client import LspClient
 
 URI = "file:///w/a.py"
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000}
 
 
 def test_a_copy_is_flagged_in_the_command_and_in_the_status(tmp_path, tiny_gguf) -> None:

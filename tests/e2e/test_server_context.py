@@ -9,7 +9,7 @@ import pytest
 
 from tests.lsp_client import TIMEOUT_S, LspClient
 
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000}
 SHOP = "def sell_item(till): ...\n"
 MAIN = "from shop import sell_item\nfrom secrets import sell_item\nsell_item(\n"
 PLACE = (2, 10)

@@ -14,7 +14,7 @@ import pytest
 from tests.lsp_client import REPOSITORY, TIMEOUT_S, LspClient
 
 URI = "file:///w/a.py"
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000}
 CODE = "def total(numbers):\n    result = 0\n    "
 
 
@@ -191,7 +191,7 @@ def test_settings_while_running(ready) -> None:
     assert ready.inline(URI, (2, 4)) == []
     change({"starling": {**SETTINGS, "languagesOff": ["python"]}})
     assert ready.inline(URI, (2, 4)) == []
-    change({"starling": {**SETTINGS, "minConfidence": 0}})
+    change({"starling": {**SETTINGS, "minConfidence": 1}})
     assert ready.inline(URI, (2, 4)) == []
     change(None)
     change({"starling": {**SETTINGS, "debounceMs": "fast", "enabeld": 1}})

@@ -18,7 +18,7 @@ from tests.lsp_client import REPOSITORY, TIMEOUT_S, LspClient
 
 LINE = "compute_the_total(of_all, the_numbers)\n"
 BLOCK = "first = 1\n    second = 2\n    return first + second\n"
-SETTINGS = {"deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 SECRET = "hunter2_hunter2_hunter2"
 LONG_TEXT = "".join(f"value_{n} = compute({n}, {n + 1})\n" for n in range(60))
 

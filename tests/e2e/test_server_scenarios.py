@@ -13,7 +13,7 @@ from tests.e2e.scenarios import ACCEPTING, TABLE, Scenario
 from tests.editor import Editor, split_cursor
 from tests.lsp_client import LspClient
 
-SETTINGS = {"deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 
 
 @pytest.fixture(scope="module")

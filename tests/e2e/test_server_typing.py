@@ -12,7 +12,7 @@ from tests import scripted_model
 from tests.lsp_client import LspClient
 
 # The scripted model listens to every file that it is shown, so it is shown one at a time.
-SETTINGS = {"minConfidence": -100, "deadlineMs": 20_000, "otherFiles": False}
+SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "otherFiles": False}
 CODE = "def total(numbers):\n    result = 0\n    for number in numbers:\n        "
 END = (3, 8)
 TEXT = "result += number"

@@ -20,6 +20,7 @@ import pytest
 from attribution.manifest import ManifestRow
 from attribution.swhid import content_swhid
 from tests import scripted_model
+from tests.confined.preloaded import network_guard
 from tests.e2e.vscode.workbench import Window, Workbench, wait_until
 from tests.lsp_client import REPOSITORY
 
@@ -50,7 +51,7 @@ TEXTS = {"words": WORDS, "arguments": ARGUMENTS, "block": BLOCK, "copied": COPIE
 FILE_NUMBERS = itertools.count()
 READ_ONLY = "_read_only.py"
 SETTINGS = {
-    "starling.minConfidence": -100,
+    "starling.minConfidence": 0,
     "starling.deadlineMs": 20_000,
     # A scripted model finds the marker that it looks for in short prompts only.
     "starling.otherFiles": False,
@@ -89,6 +90,7 @@ def workbench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
+    guard = network_guard(tmp_path_factory.mktemp("guard"))
     # The set-up needs no network here: the packages of this environment are lent to the new one.
     environment = {
         **os.environ,
@@ -96,6 +98,7 @@ def workbench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
         "PYTHONPATH": sysconfig.get_path("purelib"),
+        **guard.environment,
     }
     with Workbench(
         code_server=CODE_SERVER,
@@ -108,6 +111,7 @@ def workbench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     ) as workbench:
         yield workbench
         assert workbench.foreign_requests == set()
+        assert guard.seen("refused") == [], "the extension or its server used a network"
 
 
 @pytest.fixture(scope="module")

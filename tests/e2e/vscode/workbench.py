@@ -185,7 +185,8 @@ class Workbench:
             headless=True,
             viewport=SIZE,
             args=list(_BROWSER_ARGUMENTS),
-            env=self._environment,
+            # What the browser asks for is seen by `foreign_requests`.
+            env={k: v for k, v in self._environment.items() if k != "LD_PRELOAD"},
         )
         self._context.grant_permissions(["clipboard-read", "clipboard-write"])
 
