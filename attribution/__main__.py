@@ -39,7 +39,12 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def attribute() -> None:
-    """Where does this code come from? Asks the index of the training data, offline."""
+    """Where does this code come from? Asks the index of the training data, offline.
+
+    Example: starling attribute check src/app.py
+
+    Exit status of each command: 0 fine or found, 1 a problem or not found, 2 wrong use.
+    """
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 One line: time (UTC), uri, range, verdict, sources. Never the code itself.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def append(entry: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(fd, data)
+            _write_whole(fd, data)
         finally:
             os.close(fd)
     except OSError as error:
@@ -38,6 +39,14 @@ def append(entry: dict[str, Any], path: Path) -> None:
             f"the record of accepted suggestions, {path}, cannot be written ({error.strerror}): "
             "make room or turn off starling.recordAccepted"
         ) from error
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    """All or nothing: half a line at the end would make the next one unreadable too."""
+    n_written = os.write(fd, data)
+    if n_written < len(data):
+        os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_CUR) - n_written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -50,7 +59,7 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
             for line in file:
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # A crash cut the line short.
                 if isinstance(entry, dict):
                     yield entry

@@ -58,7 +58,16 @@ class Bloom:
         opened = container.open_container(path, _MAGIC)
         words = opened.sections.get("words")
         n_keys = opened.facts.get("n_keys")
-        if words is None or words.size % _WORDS_PER_BLOCK or not words.size or n_keys is None:
+        # Ours has BITS_PER_KEY bits for each key; a lie about them would have its rate computed
+        # for ever.
+        if (
+            words is None
+            or words.dtype != np.uint64
+            or not words.size
+            or words.size % _WORDS_PER_BLOCK
+            or not isinstance(n_keys, int)
+            or not 0 <= n_keys * BITS_PER_KEY <= words.size * 64
+        ):
             raise IndexDamagedError(f"{path} lacks parts of a filter: rebuild the index")
         return cls(
             container=opened,

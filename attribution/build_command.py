@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from attribution.command_line import Refusal, json_option, one_sentence
+from attribution.command_line import Refusal, json_option, one_sentence, say
 from attribution.segments import build_segment
 from attribution.sources.documents import Document, Skipped
 from attribution.sources.opening import Naming, documents_at
@@ -77,7 +77,7 @@ def build(
         }
         click.echo(json.dumps(answer, indent=2))
         return
-    click.echo(
+    say(
         f"{index.n_files} files, {index.n_fingerprints} fingerprints in {out_dir}; corpus "
         f"{index.corpus_id[:12]}. Left out: {skipped.n_not_text} not UTF-8 text, {skipped.n_empty} "
         f"empty, {skipped.n_too_large} too large."

@@ -24,6 +24,7 @@ from attribution.command_line import (
     index_option,
     json_option,
     one_sentence,
+    say,
 )
 from attribution.index import Index
 from attribution.indexes import joint_corpus_id, open_sound_indexes
@@ -202,16 +203,16 @@ def _print(checked: Sequence[Checked], n_files: int) -> None:
             _print_match(match, one.piece)
         if one.report.reason:
             what = "unknown" if one.report.verdict is Verdict.UNKNOWN else "allowed"
-            click.echo(f"{one.piece.path}:{one.piece.first_line}: {what}: {one.report.reason}")
+            say(f"{one.piece.path}:{one.piece.first_line}: {what}: {one.report.reason}")
     among = f"among {n_files} files of the training data"
     n_unknown = sum(one.report.verdict is Verdict.UNKNOWN for one in checked)
     if n_copies or n_common:
-        click.echo(f"{n_copies} copied stretch(es), {n_common} common, {among}")
+        say(f"{n_copies} copied stretch(es), {n_common} common, {among}")
     elif n_unknown < len(checked):
         n_allowed = sum(bool(one.report.reason) for one in checked) - n_unknown
-        click.echo(f"nothing {'else ' if n_allowed else ''}found {among}")
+        say(f"nothing {'else ' if n_allowed else ''}found {among}")
     elif not checked:
-        click.echo("nothing to check")
+        say("nothing to check")
 
 
 def _print_match(match: Match, piece: Piece) -> None:
@@ -219,13 +220,13 @@ def _print_match(match: Match, piece: Piece) -> None:
     what = "copy" if match.verdict is Verdict.COPY else "common code"
     if match.is_renamed:
         what += " with other names"
-    click.echo(
+    say(
         f"{piece.path}:{found.first_line}-{found.last_line}: {what}, {match.n_matched_chars} "
         f"characters, {match.n_lexemes} lexemes, in {match.n_origins} project(s)"
     )
     for source in match.sources:
-        click.echo(f"    {title(source)} ({source.licence}): {place(source)}")
-        click.echo(f"    {with_lines(source.swhid, source.first_line, source.last_line)}")
+        say(f"    {title(source)} ({source.licence}): {place(source)}")
+        say(f"    {with_lines(source.swhid, source.first_line, source.last_line)}")
 
 
 def checked_files(

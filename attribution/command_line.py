@@ -15,6 +15,7 @@ import click
 
 from attribution.errors import AttributionError
 from attribution.sources.documents import decode
+from attribution.visible import visible
 
 index_option = click.option(
     "--index",
@@ -25,6 +26,11 @@ index_option = click.option(
     help="Folder of the index; by default the bundle that Starling came with.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+def say(text: str) -> None:
+    """One line of an answer for people: names in it may be anybody's."""
+    click.echo(visible(text, kept="\t"))
 
 
 class Refusal(click.ClickException):

@@ -164,7 +164,7 @@ def open_container(path: Path, magic: bytes) -> Container:
     _check_versions(path, description)
     try:
         return _container_of(path, mapped, description)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         # The header's digest is right, so whoever wrote this meant it.
         raise _damaged(path, "has an impossible header") from error
 
@@ -175,19 +175,22 @@ def _container_of(path: Path, mapped: mmap.mmap, description: Mapping[str, Any])
         raise _damaged(
             path, f"has {size_bytes} bytes where {description['file_bytes']} were written"
         )
+    if not isinstance(description["facts"], dict):
+        raise TypeError("facts are no object")
     whole = np.frombuffer(mapped, dtype=np.uint8)
     sections, digests = {}, {}
     for entry in description["sections"]:
-        start, n_items = entry["offset"], entry["n_items"]
+        start, n_items = int(entry["offset"]), int(entry["n_items"])
+        if entry["dtype"] not in _DTYPES:
+            raise ValueError("a section of no type of ours")
         end = start + n_items * np.dtype(entry["dtype"]).itemsize
-        is_inside = 0 <= start <= end <= size_bytes and start % _ALIGNMENT_BYTES == 0
-        if entry["dtype"] not in _DTYPES or not is_inside:
-            raise _damaged(path, f"has an impossible section {entry['name']}")
+        if not 0 <= start <= end <= size_bytes or start % _ALIGNMENT_BYTES:
+            raise ValueError("a section outside the file")
         sections[entry["name"]] = whole[start:end].view(entry["dtype"])
         digests[entry["name"]] = entry["blake2b"]
     return Container(
         path=path,
-        corpus_id=description["corpus_id"],
+        corpus_id=str(description["corpus_id"]),
         facts=description["facts"],
         sections=sections,
         digests=digests,
@@ -252,7 +255,7 @@ def _read_header(path: Path, mapped: mmap.mmap, magic: bytes) -> dict[str, Any]:
     # From here on the header is what a writer wrote; what remains is which writer.
     try:
         description = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, "has an impossible header") from error
     if not isinstance(description, dict):
         raise _damaged(path, "has an impossible header")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from attribution.command_line import directory_of, index_option, json_option, one_sentence
+from attribution.command_line import directory_of, index_option, json_option, one_sentence, say
 from attribution.segments import Forgetting, forget, remember
 
 
@@ -42,7 +42,7 @@ def forget_command(
         answer = {"name": name, "n_files": done.n_files, "origins": done.origins}
         click.echo(json.dumps(answer, indent=2))
     else:
-        click.echo(_sentence(name, done, undo))
+        say(_sentence(name, done, undo))
     ctx.exit(0 if done.n_files else 1)
 
 

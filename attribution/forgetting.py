@@ -80,13 +80,20 @@ def write_forgotten(folder: Path, corpus_id: str, forgotten: Sequence[Forgotten]
 
 
 def mask_of(forgotten: Sequence[Forgotten], n_files: int) -> NDArray[np.bool_] | None:
-    """Per file whether it is forgotten; None where none is."""
+    """Per file whether it is forgotten; None where none is.
+
+    Raises IndexDamagedError for numbers that no file of the index has.
+    """
     ranges = [pair for one in forgotten for pair in one.files]
     if not ranges:
         return None
+    if not all(0 <= first <= stop <= n_files for first, stop in ranges):
+        raise IndexDamagedError(
+            f"{FORGOTTEN_FILE} means files that the index does not have: remove it and forget anew"
+        )
     mask = np.zeros(n_files, dtype=np.bool_)
     for first, stop in ranges:
-        mask[max(0, first) : max(0, stop)] = True
+        mask[first:stop] = True
     return mask
 
 
@@ -108,7 +115,7 @@ def _read(folder: Path) -> tuple[tuple[Forgotten, ...], str]:
         return known, str(content["corpus_id"])
     except (FileNotFoundError, NotADirectoryError):
         return (), ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IndexDamagedError(
             f"{path} is damaged ({error}): restore it, or remove it and forget anew"
         ) from error

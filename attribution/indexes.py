@@ -154,11 +154,17 @@ def read_segments(directory: Path) -> tuple[Segment, ...] | None:
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IndexDamagedError(f"{path} is damaged ({error}): build the index again") from error
-    if not is_sound or any(".." in Path(one.folder).parts for one in segments):
+    if not is_sound or not all(_is_below(one.folder) for one in segments):
         raise IndexDamagedError(f"{path} contradicts itself: build the index again")
     return segments
+
+
+def _is_below(folder: str) -> bool:
+    """Whether a name stays inside the collection."""
+    path = Path(folder)
+    return "\0" not in folder and not path.is_absolute() and ".." not in path.parts
 
 
 def open_indexes(directory: Path, *, expected_corpus_id: str | None) -> tuple[Index, ...]:
@@ -201,7 +207,9 @@ def read_listing(directory: Path, *, expected_corpus_id: str | None) -> tuple[Li
         names: dict[int, str] = {}
         for one in read_forgotten(folder, corpus_id):
             names |= {
-                number: one.name for first, stop in one.files for number in range(first, stop)
+                number: one.name
+                for first, stop in one.files
+                for number in range(max(0, first), min(stop, len(rows)))
             }
         listed += [Listed(row=row, forgotten=names.get(n)) for n, row in enumerate(rows)]
     return tuple(listed)

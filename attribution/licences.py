@@ -205,6 +205,8 @@ def _canonical(spdx_id: str) -> str:
 
 _SYMBOL = re.compile(r"[\w.+:-]+( WITH [\w.+:-]+)?", re.ASCII)
 _lock = threading.Lock()
+_MAX_EXPRESSION_CHARS = 4_000
+"""The parser calls itself for each parenthesis, and takes seconds for a hundred thousand words."""
 
 
 @cache
@@ -213,11 +215,14 @@ def _licensing() -> Licensing:
 
 
 def _parsed(expression: str) -> Any:
+    if len(expression) > _MAX_EXPRESSION_CHARS:
+        raise ExpressionUnreadableError(f"{len(expression)} characters are too many")
     try:
         with _lock:  # The parser keeps state.
             parsed = _licensing().parse(expression)
-    except (ExpressionError, ExpressionParseError) as error:
-        raise ExpressionUnreadableError(f"{expression!r}: {error}") from error
+    except (ExpressionError, ExpressionParseError, AssertionError, RecursionError) as error:
+        # The library asserts over some texts that are no expression.
+        raise ExpressionUnreadableError(f"{expression[:200]!r}: {error}") from error
     if parsed is None:
         raise ExpressionUnreadableError("the expression is empty")
     for symbol in parsed.symbols:

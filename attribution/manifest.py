@@ -30,7 +30,10 @@ MANIFEST_FILE = "manifest.jsonl.zst"
 ROWS_PER_FRAME = 256
 
 _COMPRESSION_LEVEL = 12
-_READ_BYTES = 1 << 16
+# Packed: a block of four bytes unpacks to 128 KiB, so that a bomb gets 130 MB before it is refused.
+_READ_BYTES = 1 << 12
+_MAX_ROW_BYTES = 1 << 20
+_MAX_FRAME_BYTES = ROWS_PER_FRAME * _MAX_ROW_BYTES
 _FRAME_CHECKSUM_BYTES = 4
 
 
@@ -203,7 +206,7 @@ def parse_row(line: bytes, place: str) -> ManifestRow:
     """One JSON line -> row; `place` names it in errors."""
     try:
         values: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(
             f"{place} is not JSON: get the manifest again or rebuild the index"
         ) from error
@@ -223,7 +226,13 @@ def parse_row(line: bytes, place: str) -> ManifestRow:
 
 def decompress_frame(frame: bytes) -> list[bytes]:
     """The lines of one frame; zstandard.ZstdError when it is damaged."""
-    return zstandard.ZstdDecompressor().decompressobj().decompress(frame).splitlines()
+    reader = zstandard.ZstdDecompressor().stream_reader(frame)
+    data = bytearray()
+    while piece := reader.read(_MAX_ROW_BYTES):
+        data += piece
+        if len(data) > _MAX_FRAME_BYTES:
+            raise zstandard.ZstdError("it unpacks to more than any rows take")
+    return bytes(data).splitlines()
 
 
 _FIELD_TYPES: dict[str, type] = {
@@ -247,6 +256,10 @@ def _lines(path: Path) -> Iterator[bytes]:
     try:
         for chunk in _decompressed(path):
             *whole, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _MAX_ROW_BYTES:
+                raise ManifestError(
+                    f"{path} has a row of more than {_MAX_ROW_BYTES} bytes: rebuild the index"
+                )
             yield from whole
     except FileNotFoundError:
         raise ManifestError(f"{path} does not exist: give a folder that has one") from None

@@ -16,6 +16,7 @@ from attribution.manifest import ManifestRow
 from attribution.normalize import ByteArray, Folded, fold
 from attribution.report import MAX_SOURCES, Match, Source, Verdict
 from attribution.spans import CharMap
+from attribution.visible import visible
 
 COMMON_ORIGINS: Final = 3
 """Code of so many projects is common."""
@@ -144,12 +145,13 @@ def _sources(
 
 
 def source_of(row: ManifestRow, lines: tuple[int, int], share: float) -> Source:
+    """A source that may be shown: whoever wrote the manifest chose these names."""
     return Source(
-        origin=row.origin,
-        version=row.version,
-        path=row.path,
-        licence=row.licence,
-        swhid=row.swhid,
+        origin=visible(row.origin),
+        version=visible(row.version),
+        path=visible(row.path),
+        licence=visible(row.licence),
+        swhid=visible(row.swhid),
         first_line=lines[0],
         last_line=lines[1],
         share=share,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from attribution.command_line import json_option, one_sentence
+from attribution.command_line import json_option, one_sentence, say
 from attribution.segments import merge
 
 
@@ -38,6 +38,6 @@ def merge_command(folders: tuple[Path, ...], out_dir: Path, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps([asdict(segment) for segment in segments], indent=2))
         return
-    click.echo(f"{out_dir} has {len(segments)} index(es):")
+    say(f"{out_dir} has {len(segments)} index(es):")
     for segment in segments:
-        click.echo(f"    {segment.name}  {segment.corpus_id[:12]}")
+        say(f"    {segment.name}  {segment.corpus_id[:12]}")

@@ -24,6 +24,7 @@ from attribution.licences import (
 )
 from attribution.match import Source
 from attribution.swhid import with_lines
+from attribution.visible import LAYOUT, visible
 
 NOTICES_HEAD = """\
 THIRD-PARTY NOTICES
@@ -150,6 +151,7 @@ def _new_sources(text: str, sources: Sequence[Source]) -> list[Source]:
 
 def _block(source: Source, licence_texts: Sequence[str], above: str) -> str:
     """A notice; `above` is the text that it is added to."""
+    licence_texts = [visible(one, kept=LAYOUT) for one in licence_texts]
     lines = [
         _RULE,
         _one_line(title(source)),

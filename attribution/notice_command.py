@@ -9,11 +9,12 @@ import click
 from attribution.accepted_record import entries, record_path
 from attribution.check_command import checked_files
 from attribution.checking import Rules
-from attribution.command_line import Refusal, directory_of, index_option, one_sentence
+from attribution.command_line import Refusal, directory_of, index_option, one_sentence, say
 from attribution.licence_texts import NO_TEXTS, LicenceTexts, read_licence_texts
 from attribution.licences import ExpressionUnreadableError, choose
 from attribution.notice import append, duties, place, title
 from attribution.report import Source, Verdict
+from attribution.visible import visible
 
 
 @click.command(short_help="Writes the notices that copied code asks for.")
@@ -64,7 +65,7 @@ def notice(
         if files:
             for one in checked_files(ctx, files, index_directory, Rules(corpus=corpus)):
                 if one.report.verdict is Verdict.UNKNOWN:
-                    click.echo(f"{one.piece.path}: unknown: {one.report.reason}", err=True)
+                    click.echo(visible(f"{one.piece.path}: unknown: {one.report.reason}"), err=True)
                 sources += [
                     match.sources[0]
                     for match in one.report.matches
@@ -72,10 +73,10 @@ def notice(
                 ]
         n_new = append(out, sources, _licence_texts(ctx, index_directory))
     for source in dict.fromkeys(sources):
-        click.echo(f"{title(source)} ({source.licence}): {place(source)}")
+        say(f"{title(source)} ({source.licence}): {place(source)}")
         for duty in duties(source.licence, project_licence):
-            click.echo(f"    {duty}")
-    click.echo(f"{n_new} notice(s) added to {out}")
+            say(f"    {duty}")
+    say(f"{n_new} notice(s) added to {out}")
     ctx.exit(1 if any(_conflicts(source, project_licence) for source in sources) else 0)
 
 

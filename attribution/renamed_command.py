@@ -29,7 +29,7 @@ def build_renamed_command(ctx: click.Context, corpus: Path, index_directory: Pat
     `check --renamed`. Of several indexes in one folder those get one whose texts are in CORPUS.
 
     \b
-    Example: starling attribute build-renamed runs/laptop --index runs/laptop/index
+    Example: starling attribute build-renamed runs/tiny --index runs/tiny/index
     """
     with one_sentence():
         directory = directory_of(ctx, index_directory)

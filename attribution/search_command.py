@@ -16,6 +16,7 @@ from attribution.command_line import (
     json_option,
     one_sentence,
     read_text,
+    say,
 )
 from attribution.full_text import TextPlace, find_text, places_in
 from attribution.index import Index
@@ -65,7 +66,7 @@ def search_command(
 
     \b
     Example: starling attribute search --file src/parser.py
-             starling attribute search --text "def parse_header(" --in runs/laptop
+             starling attribute search --text "def parse_header(" --in runs/tiny
              git show HEAD:src/a.py | head -30 | starling attribute search --file -
     """
     with one_sentence():
@@ -148,14 +149,14 @@ def _print(answer: dict[str, Any]) -> None:
     for one in answer["places"]:
         project = f"{one['origin']} {one['version']}".rstrip()
         place = f"{one['path']}:{one['first_line']}-{one['last_line']}"
-        click.echo(f"{project} ({one['licence']}): {place}")
-        click.echo(f"    {one.get('line', one['swhid_lines'])}")
+        say(f"{project} ({one['licence']}): {place}")
+        say(f"    {one.get('line', one['swhid_lines'])}")
     if not all(one.get("is_confirmed", True) for one in answer["places"]):
-        click.echo("Some bytes at both ends were not compared: the index has no texts.")
+        say("Some bytes at both ends were not compared: the index has no texts.")
     if answer["has_more"]:
-        click.echo("There are more places: raise --limit.")
+        say("There are more places: raise --limit.")
     if not answer["places"]:
-        click.echo(
+        say(
             "Not found."
             if answer["is_conclusive"]
             else "Unknown: the text is too short, or too uniform, to be looked up for certain; "

@@ -276,11 +276,25 @@ def _sweep(collection: Path) -> None:
         _remove_index(collection)
     for place in (collection / INDEXES_FOLDER).iterdir():
         if place.name.startswith(_BUILDING):
-            if time.time() - place.stat().st_mtime > _STALE_S:
+            # The clock may have jumped, and another machine may share the folder: both must agree.
+            is_old = time.time() - place.stat().st_mtime > _STALE_S
+            if is_old and not _is_running(place.name.removeprefix(_BUILDING).partition(".")[0]):
                 shutil.rmtree(place, ignore_errors=True)
         elif f"{INDEXES_FOLDER}/{place.name}" not in listed:
             _remove_index(place)
             _remove_if_empty(place)
+
+
+def _is_running(pid: str) -> bool:
+    if os.name == "nt" or not pid.isdecimal():
+        return False  # There asking would end the process.
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _remove_index(place: Path) -> None:

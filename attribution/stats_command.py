@@ -12,6 +12,7 @@ from attribution.command_line import (
     index_option,
     json_option,
     one_sentence,
+    say,
 )
 from attribution.errors import (
     FullTextError,
@@ -83,27 +84,27 @@ def verify(ctx: click.Context, index_directory: Path | None, as_json: bool) -> N
         answer = {"directory": str(directory), "problem": problem, "n_bytes": n_bytes}
         click.echo(json.dumps(answer, indent=2))
     else:
-        click.echo(problem or f"{directory} is whole: {n_bytes / 1e6:.1f} MB read.")
+        say(problem or f"{directory} is whole: {n_bytes / 1e6:.1f} MB read.")
     ctx.exit(1 if problem else 0)
 
 
 def _print(one: Stats) -> None:
-    click.echo(f"{one.directory} (corpus {one.corpus_id[:12]})")
-    click.echo(
+    say(f"{one.directory} (corpus {one.corpus_id[:12]})")
+    say(
         f"    {one.n_files} files of {one.n_origins} origins, {one.n_bytes / 1e6:.1f} MB of text; "
         f"{one.n_forgotten_files} forgotten"
     )
     for title, counts in (("licences", one.licences), ("languages", one.languages)):
         shown = [f"{name} {n}" for name, n in list(counts.items())[:_N_SHOWN]]
         rest = len(counts) - len(shown)
-        click.echo(f"    {title}: {', '.join(shown)}{f' and {rest} more' if rest else ''}")
-    click.echo(
+        say(f"    {title}: {', '.join(shown)}{f' and {rest} more' if rest else ''}")
+    say(
         f"    {one.n_fingerprints} fingerprints in {one.n_postings} places; {one.n_common} of them "
         "are common"
     )
-    click.echo(
+    say(
         f"    filter: {one.filter_rate_promised:.2e} of foreign fingerprints pass by promise, "
         f"{one.filter_rate_measured:.2e} measured"
     )
     sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in one.size_bytes.items())
-    click.echo(f"    {sizes}; {sum(one.size_bytes.values()) / max(1, one.n_bytes):.2f} of the text")
+    say(f"    {sizes}; {sum(one.size_bytes.values()) / max(1, one.n_bytes):.2f} of the text")

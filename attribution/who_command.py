@@ -15,6 +15,7 @@ from attribution.command_line import (
     index_option,
     json_option,
     one_sentence,
+    say,
 )
 from attribution.indexes import Listed, read_listing
 from attribution.names import rows_named
@@ -49,7 +50,7 @@ def who(ctx: click.Context, name: str, index_directory: Path | None, as_json: bo
         click.echo(json.dumps(rows, indent=2))
     elif not found:
         near = _near(name, listed)
-        click.echo(f"{name} is not among the {len(listed)} files of the training data.{near}")
+        say(f"{name} is not among the {len(listed)} files of the training data.{near}")
     else:
         _print_rows(name, found)
     ctx.exit(0 if found else 1)
@@ -69,7 +70,7 @@ def _near(name: str, listed: Sequence[Listed]) -> str:
 
 
 def _print_rows(name: str, found: Sequence[Listed]) -> None:
-    click.echo(f"{name} is in the training data: {len(found)} file(s).")
+    say(f"{name} is in the training data: {len(found)} file(s).")
     by_origin: dict[tuple[str, str, str], list[Listed]] = {}
     for one in found:
         row = one.row
@@ -80,9 +81,9 @@ def _print_rows(name: str, found: Sequence[Listed]) -> None:
         note = (
             f"; {n_forgotten} of them forgotten: no sources of suggestions" if n_forgotten else ""
         )
-        click.echo(
+        say(
             f"    {f'{origin} {version}'.rstrip()} ({licence}): {len(several)} file(s), "
             f"{n_bytes} bytes{note}"
         )
     if len(found) == 1:
-        click.echo(f"    {found[0].row.path}  {found[0].row.swhid}")
+        say(f"    {found[0].row.path}  {found[0].row.swhid}")

@@ -25,6 +25,8 @@ MAX_MEMBERS = 200_000
 MAX_INFLATED_BYTES = 1 << 30
 """All members together; what is larger can be unpacked by hand and given as a folder."""
 
+_MAX_EMPTY_READS = 8
+
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
     RuntimeError, ValueError, LookupError,
@@ -109,12 +111,17 @@ class _Limited(io.RawIOBase):
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._n_bytes = 0
+        self._n_empty_reads = 0
 
     def read(self, size: int = -1) -> bytes:
         if size < 0 or size > MAX_FILE_BYTES + (1 << 20):
             raise _TooLargeError
         data = self._stream.read(size)
         self._n_bytes += len(data)
+        # tarfile skips a member of a stated size block by block, also long after the end.
+        self._n_empty_reads = 0 if data else self._n_empty_reads + 1
+        if self._n_empty_reads > _MAX_EMPTY_READS:
+            raise EOFError("it is cut off")
         if self._n_bytes > MAX_INFLATED_BYTES:
             raise _TooLargeError
         return data

@@ -41,7 +41,7 @@ def read_package_list(path: Path) -> tuple[Package, ...]:
     """The entries of a list; raises CodeSourceError, which names the entry that is wrong."""
     try:
         entries = _entries(path, path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CodeSourceError(f"{path} is no list of packages ({error}): correct it") from error
     packages = tuple(_package(path, number, entry) for number, entry in enumerate(entries, 1))
     if not packages:
@@ -78,10 +78,17 @@ def _package(path: Path, number: int, entry: Any) -> Package:
             "like GPL-3.0-only, or LicenseRef-theirs for a licence that has no name there"
         )
     place = path.parent / entry["path"]
-    if not place.exists():
+    if not _exists(place):
         raise CodeSourceError(
             f"{path}, package {number}: there is no {place}: correct the path, or download it first"
         )
     return Package(
         name=entry["name"], version=entry["version"], licence=entry["licence"], path=place
     )
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:
+        return False  # A name that no file can have.

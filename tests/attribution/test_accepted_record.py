@@ -2,6 +2,7 @@
 in a project, so that a lost or broken line is a source that nobody names.
 """
 
+import resource
 import threading
 
 import pytest
@@ -52,6 +53,20 @@ def test_two_servers_do_not_mix_their_lines(tmp_path) -> None:
         thread.join()
     for name in "ab":
         assert [e["n"] for e in entries(path) if e["name"] == name] == list(range(200))
+
+
+def test_a_disk_that_fills_up_in_a_line_costs_that_line_only(tmp_path) -> None:
+    path = tmp_path / "accepted.jsonl"
+    append({"n": 1}, path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, hard))
+    try:
+        with pytest.raises(RecordError, match="recordAccepted"):
+            append({"n": 2}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    append({"n": 3}, path)
+    assert [entry["n"] for entry in entries(path)] == [1, 3]
 
 
 def test_an_unusable_place_is_said_with_its_cure(tmp_path) -> None:
