@@ -27,7 +27,7 @@ def read_all_of_the_records(path, limit):
     for name in sorted(os.listdir(path)):
         '''
 SUFFIX = "\n    return records\n"
-ANYTHING = Settings(min_confidence=-100.0, deadline_ms=20_000)
+ANYTHING = Settings(min_confidence=0.0, deadline_ms=20_000)
 
 
 def cursor(prefix: str = PREFIX, suffix: str = SUFFIX) -> CursorContext:

@@ -135,6 +135,8 @@ def tokenizer(recipe_name: str, run: Path | None, start: Path | None) -> None:
     """Train the tokenizer on the run's corpus and tokenize the corpus with it.
 
     With --start the corpus is tokenized as that model was trained.
+
+    Example: starling train tokenizer --recipe tiny --out runs/tiny
     """
     from train.run import make_tokens
 
@@ -192,7 +194,10 @@ def fit(
     help="Checkpoint: the last, the one with the lowest validation loss, or that of step N.",
 )
 def export(recipe_name: str, run: Path | None, which: str) -> None:
-    """Write a checkpoint in the form that `starling quantize` reads."""
+    """Write a checkpoint in the form that `starling quantize` reads.
+
+    Example: starling train export --recipe tiny --out runs/tiny
+    """
     from train.run import export as export_run
 
     recipe, run = _resolve(recipe_name, run)

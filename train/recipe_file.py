@@ -65,7 +65,7 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(
             f"there is no recipe {path.stem!r}: use one of {known}, or the path of a .toml file"
         ) from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # Syntax, encoding, huge numbers.
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
     _refuse_unknown(values, ("extends", *_LISTS, *_SECTIONS), str(path))
     _check_tables(values, path)

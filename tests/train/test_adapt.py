@@ -26,10 +26,12 @@ from attribution.indexes import INDEXES_FOLDER, joint_corpus_id, open_all, read_
 from attribution.manifest import ManifestRow, corpus_id_of
 from attribution.match import Verdict, find
 from lsp_server.doctor import examine
-from quantize.bundle_writer import Budget, write_bundle
+from quantize.budget import Budget
+from quantize.bundle_writer import write_bundle
 from quantize.checkpoint import open_checkpoint
 from quantize.llama_quantize import QuantType
-from quantize.verify import HeldOut
+from quantize.rounding import Rounding
+from quantize.texts import HeldOut, Texts
 from runtime.bundle import open_bundle
 from runtime.engine import Engine
 from tests.quantize import tiny_checkpoint
@@ -117,11 +119,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps({"n_files": 30, "n_bytes": 1000, "languages": {"Python": 1000},
                     "licences": {"MIT": 30}, "origins": {"pypi:base0": "1"}})
     )  # fmt: skip
+    sample = HeldOut(name="sample", text=code("sample", 3))
     write_bundle(
         checkpoint,
         world / "base",
-        quant_type=QuantType.Q8_0,
-        held_out=HeldOut(name="sample", text=code("sample", 3)),
+        roundings=[Rounding.of(QuantType.Q8_0)],
+        texts=Texts(proof=sample, calibration=sample),
         budget=Budget(),
         overwrite=False,
         on_progress=lambda *_: None,

@@ -20,7 +20,7 @@ from train.corpus.slurm_executor import job_name_of
 ROOT = Path(__file__).parents[2]
 HAS_RAY = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
-    reason='Ray is not installed: pip install "starling[cluster]"',
+    reason="Ray is not installed: pip install ray",
 )
 # 127.0.0.1 as /proc/net/tcp and /proc/net/tcp6 write it.
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}

@@ -28,7 +28,6 @@ from train.errors import CorpusError
 from train.evaluation import bits_per_byte
 from train.evaluation.fim import command as fim_command
 from train.evaluation.fim.completers import copy_completer, copy_from_context, model_completer
-from train.evaluation.fim.confidence import confidence_table
 from train.evaluation.fim.scores import MEASURES, Entry, score, score_tasks, table_rows
 from train.evaluation.fim.tasks import MAX_MIDDLE_CHARS, FimTask, Kind, draw_tasks
 from train.evaluation.held_out import held_out_files
@@ -287,15 +286,6 @@ def test_model_completer_is_the_engine_that_serves(
         assert any(complete(t) for t in tasks)
     (model,) = name_models([tiny_gguf])
     assert model.to_json()["file_sha256"] == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
-
-
-def test_confidence_table_counts_what_is_shown(tiny_gguf: Path) -> None:
-    tasks = draw_tasks(tiny_corpus.files(3), n_per_kind=3, seed=1)
-    with open_engine(tiny_gguf) as engine:
-        everything, some, nothing = confidence_table(engine, tasks, (-100.0, -5.0, 0.0))
-    assert everything["shown"] == 1.0
-    assert everything["shown"] >= some["shown"] >= nothing["shown"] == 0.0
-    assert nothing["exact_of_shown"] == nothing["shown_of_exact"] == 0.0
 
 
 @pytest.fixture

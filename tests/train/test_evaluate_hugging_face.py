@@ -244,7 +244,7 @@ def test_folders_stand_in_the_tables_of_bundles(
     assert evaluate("fim", *common, "-n", "1", "--kind", "line", "--kind", "random span") == 0
     assert (
         evaluate("typing", *common, "--max-files", "1", "--max-chars", "15", "--min-confidence",
-                 "-100", "--mode", "new") == 0
+                 "0", "--mode", "new") == 0
     )  # fmt: skip
     report = json.loads(out.read_text())
     names = ["tiny-random", "bigcode-tiny"]

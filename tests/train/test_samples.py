@@ -53,7 +53,7 @@ def test_parts_of_a_sample_are_the_text(
     assert "".join(parts_of(tokenizer, ids)) == text
 
 
-@pytest.mark.parametrize("order", list(fim.Order))
+@pytest.mark.parametrize("order", fim.TRAINED_ORDERS)
 def test_samples_of_syntax_nodes_are_the_text_in_both_orders(
     tokens: tuple[Tokenizer, TokenShard], order: fim.Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:

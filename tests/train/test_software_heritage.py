@@ -39,7 +39,7 @@ def put(
     """Store a content, and give its id."""
     path = store / (layout(hash_of(data)) + (".gz" if packed else ""))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data) if packed else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
     return content_swhid(data)
 
 
@@ -54,7 +54,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> Path:
     else:
         data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     if path.suffix == ".gz":
-        data = gzip.compress(data)
+        data = gzip.compress(data, mtime=0)
     if path.suffix == ".zst":
         half = len(data) // 2
         data = zstandard.compress(data[:half]) + zstandard.compress(data[half:])
@@ -130,7 +130,7 @@ def test_every_row_that_cannot_be_read_says_why(tmp_path: Path, store: Path) -> 
     good = put(store, b"good")
     put(store, b"large" * MAX_FILE_BYTES, packed=True)
     cut = store / LAYOUTS[3](hash_of(b"cut" * 999) + ".gz")
-    cut.write_bytes(gzip.compress(b"cut" * 999)[:-9])
+    cut.write_bytes(gzip.compress(b"cut" * 999, mtime=0)[:-9])
     forged = store / LAYOUTS[3](hash_of(b"forged"))
     forged.write_bytes(b"something else")
     (store / LAYOUTS[3](hash_of(b"folder"))).mkdir()
@@ -187,7 +187,7 @@ def test_every_row_that_cannot_be_read_says_why(tmp_path: Path, store: Path) -> 
         ("t.jsonl", b'{"swhid": "a"}\n{"path": "b"}\n', "line 2 .* has no `swhid`"),
         ("t.jsonl", b'["swhid"]\n', "line 1 .* has no `swhid`"),
         ("t.jsonl", b"[" * 60_000, "line 1 .* is no JSON"),
-        ("t.csv.gz", gzip.compress(b"swhid\na\n" * 99)[:-12], "get it again"),
+        ("t.csv.gz", gzip.compress(b"swhid\na\n" * 99, mtime=0)[:-12], "get it again"),
         ("t.csv.gz", b"no gzip", "get it again"),
         ("t.csv.zst", zstandard.compress(b"swhid\na\n" * 99)[:-3], "get it again"),
         ("t.csv.zst", b"no zstandard", "get it again"),

@@ -317,7 +317,7 @@ def test_a_missing_parser_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "tree_sitter_go", None)
     syntax_nodes._grammar.cache_clear()
     load_grammar.cache_clear()
-    with pytest.raises(TrainError, match="tree-sitter-go.*pip install starling"):
+    with pytest.raises(TrainError, match="tree-sitter-go.*pip install tree-sitter"):
         spans(GO, "Go")
 
 

@@ -179,12 +179,12 @@ def _json_entries(path: Path, text: str) -> Iterator[tuple[str, str]]:
 def _json_records(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:
                     yield number, json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise RecipeError(
                         f"line {number} of the opt-out list {path} is not JSON "
                         f"({error}): correct it"

@@ -47,7 +47,7 @@ def connected(n_workers: int) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise TrainError(
-            'Ray is not installed: run pip install "starling[cluster]", or use --executor local'
+            "Ray is not installed: run `pip install ray`, or use --executor local"
         ) from error
     # With no address Ray would join whatever cluster was started last on this machine.
     where: dict[str, Any] = {

@@ -3,12 +3,14 @@
 A shard is zstd-compressed JSON lines, written to a temporary name and renamed when it is whole.
 """
 
+import fcntl
+import glob
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -115,17 +117,29 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well, and leaves nothing otherwise.
 
     The temporary name holds the process id: a worker whose parent was killed may still be writing
-    the same file when the next run does.
+    the same file when the next run does. It is locked meanwhile, so that one is known which nobody
+    writes any more.
     """
+    _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            with suppress(OSError):  # Not every file system has locks.
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """What killed runs left of this file."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError), temporary.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
 
 
 def digest_u64(text: str) -> int:

@@ -21,8 +21,8 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     A run may still be running.
 
     \b
-    Examples: starling train plot runs/default
-              starling train plot runs/muon runs/adamw --out runs/optimizers
+    Examples: starling train plot runs/tiny
+              starling train plot runs/tiny runs/nano --out runs/compared
     """
     from train.fitting.plots import PLOTS_FOLDER, write_comparison
 

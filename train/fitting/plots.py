@@ -185,7 +185,7 @@ def _figure(n_axes: int, *, height_inches: float, side_by_side: bool = False) ->
         from matplotlib.figure import Figure
     except ImportError as error:
         raise TrainError(
-            "plots need matplotlib: install it with `pip install 'starling[train]'`"
+            "plots need matplotlib: install it with `pip install matplotlib`"
         ) from error
     figure = Figure(figsize=(_WIDTH_INCHES, height_inches), dpi=_DPI, layout="constrained")
     rows, columns = (1, n_axes) if side_by_side else (n_axes, 1)

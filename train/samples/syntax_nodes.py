@@ -93,7 +93,7 @@ def versions() -> dict[str, str]:
     except importlib.metadata.PackageNotFoundError as error:
         raise TrainError(
             f"cuts at syntax nodes need {error.name}, which is not installed: run "
-            "`pip install starling` again"
+            f"`pip install {error.name}`"
         ) from error
 
 

@@ -51,6 +51,7 @@ _BY_NAME: dict[str, str] = {
     "public domain": "LicenseRef-public-domain", "proprietary": "LicenseRef-proprietary",
 }  # fmt: skip
 _lock = threading.Lock()
+_MAX_EXPRESSION_CHARS = 4_000
 
 
 def licences_of(expression: str) -> frozenset[str]:
@@ -108,6 +109,8 @@ def _satisfied(parsed: Any, allows: Any) -> bool:
 
 
 def _parsed(expression: str) -> Any:
+    if len(expression) > _MAX_EXPRESSION_CHARS:
+        raise _refusal(expression[:80] + " ...", "too long")
     with _lock:
         licensing = _licensing()
         try:
@@ -116,7 +119,8 @@ def _parsed(expression: str) -> Any:
                 symbol.key if hasattr(symbol, "key") else str(symbol)
                 for symbol in licensing.unknown_license_symbols(parsed)
             ] if parsed is not None else []  # fmt: skip
-        except (ExpressionError, ExpressionParseError) as error:
+        except (ExpressionError, ExpressionParseError, AssertionError, RecursionError) as error:
+            # The library asserts over some texts that are no expression.
             raise _refusal(expression, str(error)) from error
     unknown = [key for key in unknown if not key.startswith(("LicenseRef-", "DocumentRef-"))]
     if unknown:

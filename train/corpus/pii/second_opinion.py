@@ -65,7 +65,7 @@ def plugins() -> list[Any]:
         ]
     except ImportError as error:
         raise CorpusError(
-            "detect-secrets is missing: install it with `pip install 'starling[train]'`"
+            "detect-secrets is missing: install it with `pip install detect-secrets`"
         ) from error
     return [*loaded, entropy.Base64HighEntropyString(), entropy.HexHighEntropyString()]
 
