@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,11 +159,21 @@ def window(
     yield from watched(window_of_the_scripted_model, request)
 
 
+def typed_until_suggested(window: Window) -> str:
+    """What is shown after a key, as somebody types on: while the editor itself still starts, an
+    answer may come after its deadline, and is then not shown."""
+    for _ in range(3):
+        window.press("Backspace", "Space")
+        with suppress(AssertionError):
+            wait_until(lambda: bool(window.ghost), "a suggestion", timeout_s=10)
+            return window.ghost
+    return window.wait_ghost()
+
+
 def test_the_default_bundle_suggests_and_tab_accepts(default: Window) -> None:
     path = default.open("inventory.py", SAMPLE)
     default.go_to_end(SAMPLE_LINE)
-    default.press("Backspace", "Space")
-    ghost = default.wait_ghost()
+    ghost = typed_until_suggested(default)
     wait_until(lambda: "Starling: " in default.status, "a verdict")
     default.picture("ghost_text")
     default.press("Tab")
