@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runtime.bundle import default_bundle_directory
-from train.evaluation.reports import intervals, plots
+from train.evaluation.reports import intervals, plots, scatter
 from train.evaluation.reports.cells import cell, change_cell
 from train.evaluation.reports.report import earlier_report, to_markdown
 
@@ -196,3 +196,11 @@ def test_plots_show_every_value_with_its_interval(tmp_path: Path) -> None:
     plots.write(report, path)
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_line_of_a_scatter_joins_what_nothing_beats() -> None:
+    sizes_and_losses = [(4.0, 5.0), (3.0, 9.0), (4.5, 6.0), (4.0, 4.0), (7.0, 1.0), (8.0, 1.0)]
+    points = [scatter.Point(x=x, y=y, label="") for x, y in sizes_and_losses]
+    assert [(point.x, point.y) for point in scatter.pareto_front(points)] == [
+        (3.0, 9.0), (4.0, 4.0), (7.0, 1.0),
+    ]  # fmt: skip
