@@ -59,7 +59,7 @@ quantize.add_command(verify)
 quantize.add_command(sweep)
 
 
-@quantize.command(epilog=_EXAMPLE)
+@quantize.command(short_help="A checkpoint to a bundle.", epilog=_EXAMPLE)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option(
     "--type",

@@ -60,7 +60,7 @@ class Hyperparameters:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """One family of models, as transformers and as llama.cpp know it."""
 
@@ -226,7 +226,20 @@ def _features(config: Mapping[str, Any], *, tied: bool) -> frozenset[str]:
     return frozenset() if is_tied else frozenset({tensor_names.UNTIED_HEAD})
 
 
-def _metadata(numbers: Hyperparameters) -> dict[str, GgufValue]:
+def _with_layer_norm(numbers: Hyperparameters) -> dict[str, GgufValue]:
+    return _metadata(numbers, norm_eps_key="attention.layer_norm_epsilon")
+
+
+def _with_rms_norm(numbers: Hyperparameters) -> dict[str, GgufValue]:
+    return _metadata(numbers, norm_eps_key="attention.layer_norm_rms_epsilon")
+
+
+def _with_rope_dimensions(numbers: Hyperparameters) -> dict[str, GgufValue]:
+    return _with_rms_norm(numbers) | {"rope.dimension_count": numbers.head_dim}
+
+
+def _metadata(numbers: Hyperparameters, *, norm_eps_key: str) -> dict[str, GgufValue]:
+    rope = numbers.rope.metadata() if numbers.rope else {}
     return {
         "block_count": numbers.n_layers,
         "context_length": numbers.context_tokens,
@@ -237,72 +250,27 @@ def _metadata(numbers: Hyperparameters) -> dict[str, GgufValue]:
         "attention.key_length": numbers.head_dim,
         "attention.value_length": numbers.head_dim,
         "vocab_size": numbers.vocab_size,
+        norm_eps_key: numbers.norm_eps,
+        **rope,
     }
 
 
-def _with_layer_norm(numbers: Hyperparameters) -> dict[str, GgufValue]:
-    rope = numbers.rope.metadata() if numbers.rope else {}
-    return _metadata(numbers) | {"attention.layer_norm_epsilon": numbers.norm_eps} | rope
-
-
-def _with_rms_norm(numbers: Hyperparameters) -> dict[str, GgufValue]:
-    rope = numbers.rope.metadata() if numbers.rope else {}
-    return _metadata(numbers) | {"attention.layer_norm_rms_epsilon": numbers.norm_eps} | rope
-
-
-def _with_rope_dimensions(numbers: Hyperparameters) -> dict[str, GgufValue]:
-    return _with_rms_norm(numbers) | {"rope.dimension_count": numbers.head_dim}
-
-
-GPT_BIGCODE = Architecture(
-    model_type="gpt_bigcode",
-    gguf_name="starcoder",
-    tensors=tensor_names.GPT_BIGCODE,
-    read=_read_big_code,
-    metadata=_with_layer_norm,
-)
-
 SANTACODER = Architecture(
-    model_type="gpt2",
-    gguf_name="starcoder",
-    tensors=tensor_names.SANTACODER,
-    read=_read_big_code,
-    metadata=_with_layer_norm,
-)
-
-STARCODER2 = Architecture(
-    model_type="starcoder2",
-    gguf_name="starcoder2",
-    tensors=tensor_names.STARCODER2,
-    read=_read_starcoder2,
-    metadata=_with_layer_norm,
-)
-
-LLAMA = Architecture(
-    model_type="llama",
-    gguf_name="llama",
-    tensors=tensor_names.LLAMA,
-    read=_read_llama,
-    metadata=_with_rope_dimensions,
-)
-
-QWEN2 = Architecture(
-    model_type="qwen2",
-    gguf_name="qwen2",
-    tensors=tensor_names.QWEN2,
-    read=_read_qwen2,
-    metadata=_with_rms_norm,
-)
-
-QWEN3 = Architecture(
-    model_type="qwen3",
-    gguf_name="qwen3",
-    tensors=tensor_names.QWEN3,
-    read=_read_qwen3,
-    metadata=_with_rms_norm,
+    "gpt2", "starcoder", tensor_names.SANTACODER, _read_big_code, _with_layer_norm
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
-    one.model_type: one for one in (GPT_BIGCODE, STARCODER2, LLAMA, QWEN2, QWEN3)
+    one.model_type: one
+    for one in (
+        Architecture(
+            "gpt_bigcode", "starcoder", tensor_names.GPT_BIGCODE, _read_big_code, _with_layer_norm
+        ),
+        Architecture(
+            "starcoder2", "starcoder2", tensor_names.STARCODER2, _read_starcoder2, _with_layer_norm
+        ),
+        Architecture("llama", "llama", tensor_names.LLAMA, _read_llama, _with_rope_dimensions),
+        Architecture("qwen2", "qwen2", tensor_names.QWEN2, _read_qwen2, _with_rms_norm),
+        Architecture("qwen3", "qwen3", tensor_names.QWEN3, _read_qwen3, _with_rms_norm),
+    )
 }
 """By ``model_type``; SantaCoder's older spelling goes by GPT-2's, see `architecture_of`."""

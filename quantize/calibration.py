@@ -17,8 +17,7 @@ from threadpoolctl import threadpool_limits
 from quantize.activations import visit_inputs
 from quantize.errors import CalibrationError
 from quantize.texts import HeldOut
-from quantize.threads import threads_for
-from quantize.windows import plain_windows
+from quantize.windows import plain_windows, threads_for
 from runtime.engine import Engine
 from train.evaluation.fim.completers import request_of
 from train.evaluation.fim.tasks import FimTask

@@ -1,5 +1,6 @@
 """Single values of config.json, each checked where it is read. Knows no architecture."""
 
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,9 +24,13 @@ def count_or(config: Mapping[str, Any], key: str, default: int) -> int:
 
 
 def number(config: Mapping[str, Any], key: str) -> float:
-    """A positive number that must be there."""
+    """A positive finite number that must be there."""
     value = config.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 < value <= sys.float_info.max
+    ):
         raise CheckpointError(
             f"config.json has {key} = {value!r} instead of a positive number: "
             "export the checkpoint again"

@@ -27,7 +27,8 @@ from train.evaluation.reports.outputs import check_folders, write_text
 
 
 @click.command(
-    epilog="Example: starling quantize verify bundles/tiny --against runs/tiny/checkpoint"
+    short_help="How far a quantized model is from its original.",
+    epilog="Example: starling quantize verify bundles/tiny --against runs/tiny/checkpoint",
 )
 @click.argument("model", metavar="BUNDLE|GGUF", type=click.Path(path_type=Path))
 @click.option(
@@ -74,7 +75,10 @@ def verify(
         )
 
 
-@click.command(epilog="Example: starling quantize sweep runs/tiny/checkpoint --plot types.png")
+@click.command(
+    short_help="All types of a checkpoint beside each other.",
+    epilog="Example: starling quantize sweep runs/tiny/checkpoint --plot types.png",
+)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option(
     "--type",

@@ -64,6 +64,14 @@ class QuantizationReport:
         own = [self.method] if self.method == "gptq" else []
         return " ".join([self.quant_type, *own, *self.overrides])
 
+    @property
+    def decode_speedup(self) -> float:
+        """Over f16; 0.0: not timed. Both were timed in turn, so what else the machine did favours
+        neither, and reports of different minutes can be compared."""
+        if not self.decode_tokens_per_s or not self.reference_decode_tokens_per_s:
+            return 0.0
+        return self.decode_tokens_per_s / self.reference_decode_tokens_per_s
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 

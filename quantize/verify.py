@@ -22,8 +22,7 @@ from quantize.errors import QuantizeError
 from quantize.llama_quantize import QuantType
 from quantize.report import QuantizationReport
 from quantize.texts import HeldOut
-from quantize.threads import threads_for
-from quantize.windows import plain_windows
+from quantize.windows import plain_windows, threads_for
 from runtime.engine import Engine
 from runtime.gguf_header import read_header
 from runtime.sampling import SamplingConfig

@@ -162,12 +162,14 @@ def test_of_several_the_best_within_the_budget(checkpoint_folder: Path, tmp_path
 
 
 def test_speed_decides_among_those_that_nobody_can_tell_apart() -> None:
-    def report(name: str, size_mb: int, kl: float, speed: float) -> QuantizationReport:
+    def report(
+        name: str, size_mb: int, kl: float, speed: float, f16_speed: float = 100
+    ) -> QuantizationReport:
         return QuantizationReport(
             quant_type=name, size_bytes=size_mb * 10**6, reference_size_bytes=10**8,
             tensor_types={}, held_out="", n_tokens=1, mean_kl_nats=kl, p99_kl_nats=kl,
             top1_agreement=1.0, bits_per_byte=1.0, reference_bits_per_byte=1.0,
-            decode_tokens_per_s=speed,
+            decode_tokens_per_s=speed, reference_decode_tokens_per_s=f16_speed,
         )  # fmt: skip
 
     f16, q8, q4 = (
@@ -179,6 +181,8 @@ def test_speed_decides_among_those_that_nobody_can_tell_apart() -> None:
     assert best_of([f16, q4], Budget()) is f16
     assert best_of([q4], Budget(max_kl_nats=1e-3)) is q4
     assert best_of([f16, q8, q4], Budget(max_kl_nats=1e-4)) is f16
+    q8_while_others_worked = report("q8_0", 40, 4e-4, 34, f16_speed=20)
+    assert best_of([f16, q8_while_others_worked], Budget()) is q8_while_others_worked
 
 
 def test_nan_in_the_last_tensor_leaves_nothing(tmp_path: Path) -> None:
