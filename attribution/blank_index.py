@@ -13,21 +13,35 @@ from attribution.bloom import Bloom
 from attribution.container import Container
 from attribution.fingerprint import ranks, side_codes, window_hashes
 from attribution.index import Index
+from attribution.line_lengths import encode
 from attribution.manifest import ManifestRow
 from attribution.normalize import fold
-from attribution.provenance import SEPARATOR_BYTES, TAIL_BITS, Provenance
+from attribution.posting_table import (
+    PostingTable,
+    directory,
+    n_buckets,
+    pack,
+    position_bits,
+)
+from attribution.postings import Postings
+from attribution.provenance import SEPARATOR_BYTES, Provenance
 
 _Item = TypeVar("_Item", bound=np.unsignedinteger[Any])
 
 
 def blank_index(text: str) -> Index:
-    """The index of one file that has `text`, at most 127 folded bytes; its filter lets all pass."""
+    """The index of one file that has `text`, of one line; its filter lets all pass."""
     folded = fold(text).folded
-    assert folded.size < 128, f"{folded.size=}"
     hashes = window_hashes(folded)
-    chosen = np.argmin(ranks(hashes), keepdims=True)
-    tails = (hashes[chosen] & np.uint64((1 << TAIL_BITS) - 1)).astype(np.uint32)
-    check = tails << np.uint32(32 - TAIL_BITS) | side_codes(folded, chosen)
+    chosen = np.argmin(ranks(folded, hashes), keepdims=True)
+    postings = Postings(
+        hashes=hashes[chosen],
+        positions=chosen.astype(np.uint64),
+        side_codes=side_codes(folded, chosen),
+    )
+    group_starts, bucket_bits = directory(postings.hashes)
+    n_bits = position_bits(folded.size)
+    lines = encode(np.array([folded.size]))
     row = ManifestRow(
         swhid="swh:1:cnt:" + "0" * 40,
         origin="folder:blank",
@@ -51,12 +65,17 @@ def blank_index(text: str) -> Index:
         ),
         provenance=Provenance(
             container=container,
-            bucket_starts=_as_mapped(np.array([0, 1], dtype=np.uint32)),
-            records=_as_mapped(np.stack([check, chosen.astype(np.uint32)], axis=1)),
+            postings=PostingTable(
+                group_starts=_as_mapped(group_starts),
+                bucket_bits=_as_mapped(bucket_bits),
+                records=_as_mapped(pack(postings, n_bits)).reshape(1, -1),
+                position_bits=n_bits,
+                n_buckets=n_buckets(1),
+            ),
             file_starts=_as_mapped(np.array([0, folded.size + SEPARATOR_BYTES], dtype=np.uint64)),
             file_origins=_as_mapped(np.zeros(1, dtype=np.uint32)),
-            line_offsets=_as_mapped(np.array([0, 1], dtype=np.uint64)),
-            line_lengths=_as_mapped(np.full(1, folded.size, dtype=np.uint8)),
+            line_offsets=_as_mapped(np.array([0, lines.size], dtype=np.uint64)),
+            line_lengths=_as_mapped(lines),
             manifest_frames=_as_mapped(np.array([0, len(frame)], dtype=np.uint64)),
         ),
         manifest=frame,

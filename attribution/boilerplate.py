@@ -25,7 +25,7 @@ _LICENCE_STEMS = (
 """Each phrase holds one of them, and looking for these first is far faster."""
 _BARE = re.compile(r"[\s#/*;%!<>\"'-]*")
 _COMMENT_MARKS = re.compile(r"^[\s#/*;%!<>\"'-]*")
-_CODE_MARKS = "={}[]"
+_CODE_MARK = re.compile(r"[={}\[\]]")
 """No line of a licence has one, and looking for them first is far faster than `_CODE`."""
 _CODE = re.compile(r"[={}\[\]]|\w\(.*\)\s*[:;]|^\s*(def|class|return|func|fn|var|let|import)\b")
 _IMPORT = re.compile(
@@ -33,16 +33,14 @@ _IMPORT = re.compile(
     r"|use\s+[\w:{}, ]+;|package\s+[\w.]+;?$|@import\b|(const|let|var)\s.*\brequire\("
     r"|export\s+(\*|\{).*\bfrom\b|}\s*from\b|if (typing\.)?TYPE_CHECKING:$)"
 )
-_IMPORT_WORDS = ("import", "from", "use", "using", "package", "include", "require", "TYPE_CHECKING")
-"""Each match of `_IMPORT` holds one of them."""
 _IMPORTED_NAMES = re.compile(r"\s*[\w.]+(\s+as\s+\w+)?\s*,?\s*(#.*)?$|\s*[)}]?;?\s*$")
 _BRACKET = re.compile(r"[({]\s*(#.*)?$|[)}]")
 
 
 def is_boilerplate(lines: str) -> bool:
     """Whether the whole lines `lines` are only a licence text or only imports."""
-    may_be_licence = not any(mark in lines for mark in _CODE_MARKS)
-    if not may_be_licence and not any(word in lines for word in _IMPORT_WORDS):
+    may_be_licence = _CODE_MARK.search(lines) is None
+    if not may_be_licence and not _may_import(lines):
         return False
     imports, licence = _Imports(), _Licence(may_be=may_be_licence)
     n_lines = 0
@@ -53,6 +51,21 @@ def is_boilerplate(lines: str) -> bool:
             if not (imports.takes(line) | licence.takes(line)):
                 return False
     return n_lines > 0 and (imports.is_whole() or licence.is_whole())
+
+
+def _may_import(lines: str) -> bool:
+    """Whether a word is there that each match of `_IMPORT` holds; one by one, as a loop over a list
+    of them would take as long as all of the search."""
+    return (
+        "import" in lines
+        or "from" in lines
+        or "use" in lines
+        or "using" in lines
+        or "package" in lines
+        or "include" in lines
+        or "require" in lines
+        or "TYPE_CHECKING" in lines
+    )
 
 
 class _Imports:

@@ -24,6 +24,7 @@ from attribution.atomic import write_error, write_files
 from attribution.bloom import BLOOM_FILE, Bloom, write_bloom
 from attribution.errors import IndexBuildError, IndexDamagedError
 from attribution.fingerprint import winnow
+from attribution.line_lengths import encode
 from attribution.manifest import MANIFEST_FILE, ManifestRow, RowSorter
 from attribution.normalize import fold, folded_line_lengths
 from attribution.posting_sort import MAX_IN_MEMORY, PostingSorter
@@ -32,9 +33,7 @@ from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
     Provenance,
-    encode_varints,
     file_starts,
-    position_type,
     write_provenance,
 )
 from attribution.scratch import MAX_IN_MEMORY_BYTES, Column, Scratch, chunks
@@ -103,7 +102,7 @@ def _add(row: ManifestRow, text: str, number: int, rows: RowSorter, sorter: Post
         )
     if row.n_bytes >= 1 << 32:
         raise IndexBuildError(f"{row.path} in {row.origin} has 4 GiB or more: leave it out")
-    lengths = encode_varints(folded_line_lengths(folded))
+    lengths = encode(folded_line_lengths(folded))
     rows.add(row, folded.folded.size.to_bytes(_LENGTH_BYTES, "little") + lengths.tobytes())
     sorter.add(number, winnow(folded.folded))
 
@@ -183,8 +182,7 @@ def _tables(
     # By number of arrival.
     starts, origins = np.empty(numbers.size, np.uint64), np.empty(numbers.size, np.uint32)
     starts[numbers], origins[numbers] = files.starts[:-1], files.origins
-    kept = _Columns(scratch, position_type(int(files.starts[-1])))
-    more = _Columns(scratch, position_type(int(files.starts[-1])))
+    kept, more = _Columns(scratch), _Columns(scratch)
     n_keys = 0
     for stretch, file_numbers in sorter.sorted_postings(starts):
         few, many = split(stretch, origins[file_numbers])
@@ -197,8 +195,8 @@ def _tables(
 class _Columns:
     """Postings that grow at their end."""
 
-    def __init__(self, scratch: Scratch, positions: "np.dtype[Any]") -> None:
-        self._columns = [Column(scratch, kind) for kind in (np.uint64, positions, np.uint32)]
+    def __init__(self, scratch: Scratch) -> None:
+        self._columns = [Column(scratch, kind) for kind in (np.uint64, np.uint64, np.uint32)]
 
     def append(self, postings: Postings) -> None:
         parts: tuple[NDArray[Any], ...] = (

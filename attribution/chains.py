@@ -3,7 +3,7 @@
 Hits belong together when they lie on one diagonal (same file, same distance in both texts) and at
 most WINNOW_WINDOWS apart, or with only filler between them: that is how far apart the hits of a
 true copy can be, so every byte from first to last hit agrees, filler aside. The side codes of the
-outer hits lengthen a chain by up to FAR_BYTES, or tell how far it can go on at most. A chain is
+outer hits lengthen a chain by up to SIDE_BYTES, or tell how far it can go on at most. A chain is
 taken when nothing contradicts a copy of GUARANTEED_BYTES: the codes leave room for one in which
 winnowing would have chosen a window that was hit. Where the file's text is at hand, `exact` puts
 bytes in place of codes. What that makes certain, and what not, is in `match`.
@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fingerprint import (
-    FAR_BYTES,
-    FAR_CODE_BITS,
     FILLER,
-    NEAR_BYTES,
-    NEAR_CODE_BITS,
-    ONE_SIDE_BITS,
+    KEPT_SHARE,
+    SIDE_BITS,
+    SIDE_BYTES,
     WINDOW_BYTES,
     WINNOW_WINDOWS,
+    CodeArray,
     HashArray,
     ranks,
     side_codes,
@@ -30,12 +29,12 @@ from attribution.fingerprint import (
 from attribution.index import Index
 from attribution.kernel import kernel
 from attribution.normalize import ByteArray
-from attribution.postings import CodeArray
-from attribution.provenance import SEPARATOR_BYTES, IntArray
+from attribution.posting_table import IntArray
+from attribution.provenance import SEPARATOR_BYTES
 
 MIN_OVERLAP_BYTES: Final = 12
 """Folded bytes of the suggestion that a match must cover, or a third of a shorter suggestion."""
-MIN_AGREEING_BYTES: Final = WINDOW_BYTES + FAR_BYTES
+MIN_AGREEING_BYTES: Final = WINDOW_BYTES + SIDE_BYTES
 """What a taken chain has in a row, ends that rest on codes alone aside."""
 
 _MAX_FILLER_WINDOWS: Final = 200
@@ -66,7 +65,7 @@ def chains_of(
         hits.positions,
         hits.side_codes,
         side_codes(folded, hits.windows),
-        ranks(hashes),
+        ranks(folded, hashes),
         index.provenance.file_starts,
         suggestion_start,
         _needed_bytes(folded, suggestion_start),
@@ -107,9 +106,8 @@ def false_alarm_bound(n_windows: int, bloom_rate: float, foreign_hit_rate: float
 
     Chains of two collisions are left out: they must also agree on the file and, to the byte, on
     the distance, which is rarer by orders of magnitude than the lone ones counted here."""
-    is_chosen = 2 / (WINNOW_WINDOWS + 1)
-    far_code_agrees = 2 / (1 << ONE_SIDE_BITS)
-    return n_windows * bloom_rate * foreign_hit_rate * is_chosen * far_code_agrees
+    one_side_agrees = 2 / (1 << SIDE_BITS)
+    return n_windows * bloom_rate * foreign_hit_rate * KEPT_SHARE * one_side_agrees
 
 
 def _needed_bytes(folded: ByteArray, suggestion_start: int) -> int:
@@ -160,18 +158,11 @@ def _may_follow(ranked: HashArray, window: int, next_window: int) -> bool:
 @kernel
 def _side(code: int, other: int, shift: int, n_available: int) -> tuple[int, int]:
     # Bytes beyond a hit that agree, and bytes up to which nothing contradicts.
-    different = (code ^ other) >> shift
-    near_mask = (1 << NEAR_CODE_BITS) - 1
-    far_mask = (1 << FAR_CODE_BITS) - 1 << NEAR_CODE_BITS
-    if n_available < NEAR_BYTES:
+    if n_available < SIDE_BYTES:
         return 0, n_available
-    if different & near_mask:
-        return 0, NEAR_BYTES - 1
-    if n_available < FAR_BYTES:
-        return NEAR_BYTES, n_available
-    if different & far_mask:
-        return NEAR_BYTES, FAR_BYTES - 1
-    return FAR_BYTES, n_available
+    if ((code ^ other) >> shift) & ((1 << SIDE_BITS) - 1):
+        return 0, SIDE_BYTES - 1
+    return SIDE_BYTES, n_available
 
 
 @kernel
@@ -190,7 +181,7 @@ def _reach(
     agreeing, possible = 0, n_beyond
     for hit in hits:
         distance = abs(windows[hit] - outer_window)
-        if distance < FAR_BYTES:
+        if distance < SIDE_BYTES:
             n_agree, n_possible = _side(
                 int(codes[hit]), int(query_codes[hit]), shift, distance + n_beyond
             )
@@ -245,7 +236,7 @@ def _chains(
             continue
         first_window, last_window = windows[first], windows[last]
         left, left_possible = _reach(
-            codes, query_codes, windows, hits, first_window, ONE_SIDE_BITS, min(start, file_start)
+            codes, query_codes, windows, hits, first_window, SIDE_BITS, min(start, file_start)
         )
         right, right_possible = _reach(
             codes, query_codes, windows, hits, last_window, 0,
@@ -259,9 +250,7 @@ def _chains(
             )
         if not is_chosen:
             continue
-        # A near code alone agrees too easily to say that a copy in the tail goes on.
-        sure_end = end + (right if right >= FAR_BYTES else 0)
-        is_decided = sure_end - max(start - left, suggestion_start) >= needed_bytes
+        is_decided = end + right - max(start - left, suggestion_start) >= needed_bytes
         # Had the copy gone on for WINNOW_WINDOWS more windows, there would be another hit.
         may_end = end + min(right_possible, WINNOW_WINDOWS - 1)
         if not is_decided and may_end < n_query_bytes:

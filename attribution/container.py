@@ -33,9 +33,9 @@ from attribution.errors import (
 from attribution.fingerprint import SCHEME
 from attribution.normalize import NORMALIZER_VERSION
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 MAX_READ_AHEAD_BYTES: Final = 256 << 20
-"""A file or section up to this size is wanted in memory at once: a filter of 128 million keys, a
+"""A file or section up to this size is wanted in memory at once: a filter of 200 million keys, a
 table of 30 million."""
 
 _ALIGNMENT_BYTES = 64
@@ -71,12 +71,16 @@ class Container:
         return sum(section.nbytes for section in self.sections.values())
 
     def verify(self) -> None:
-        """Reads every byte; IndexDamagedError when one is not what was written."""
+        """Reads every byte; IndexDamagedError when one is not what was written.
+
+        Leaves the pages to the system, which keeps them for whoever asks, but not as our memory.
+        """
         _advise(self.mapped, "MADV_SEQUENTIAL")
         try:
             self._verify()
         finally:
             _advise(self.mapped, "MADV_RANDOM")
+            _advise(self.mapped, "MADV_DONTNEED")
 
     def read_ahead(self, section: Array, items: NDArray[np.int64]) -> None:
         """Asks the system for the pages of these items of a section, without waiting for them."""

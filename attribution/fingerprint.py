@@ -1,6 +1,6 @@
-"""Fingerprints of normalised text: which 50-byte windows it has, and which of them an index keeps.
+"""Fingerprints of normalised text: which 40-byte windows it has, and which of them an index keeps.
 
-**Hash.** A window w_0 .. w_49 has the polynomial h = sum (w_i + 1) * MULTIPLIER**(49 - i), modulo
+**Hash.** A window w_0 .. w_39 has the polynomial h = sum (w_i + 1) * MULTIPLIER**(39 - i), modulo
 2**64, which rolls in two multiplications a byte. Low bits of such a polynomial are weak (bit 0 is a
 mere parity), so every h goes through the splitmix64 finaliser, a bijection whose output bits all
 depend on all input bits. MULTIPLIER is 5 mod 8: swapped pieces of text then lose the fewest bits.
@@ -9,17 +9,22 @@ depend on all input bits. MULTIPLIER is 5 mod 8: swapped pieces of text then los
 changes fewer than MIN_CHANGES times (tables of zeros, a rule of dashes with a word beside it), is
 nobody's work: its hash is FILLER, which is neither kept nor looked up.
 
-**Winnowing.** Of every WINNOW_WINDOWS = 50 windows in a row an index keeps one of the smallest
+**Winnowing.** Of every WINNOW_WINDOWS = 60 windows in a row an index keeps one of the smallest
 rank, staying with its last choice while that is still a minimum, else the rightmost. Windows are
-chosen by content alone, so two files that share 50 windows in a row, 99 bytes, share a choice:
-GUARANTEED_BYTES = WINDOW_BYTES + WINNOW_WINDOWS - 1. About 2 / 51 of all windows are kept.
-The rank is a multiple of the hash, not the hash: kept windows have small ranks, and if those were
-their hashes, filter and table would find all their keys crowded into their first blocks.
+chosen by content alone, so two files that share 60 windows in a row, 99 bytes, share a choice:
+GUARANTEED_BYTES = WINDOW_BYTES + WINNOW_WINDOWS - 1.
 
-**Side codes.** With each kept window go four short hashes of its neighbourhood: of the 12 and the
-25 bytes before it, and of the 12 and the 25 after it. They tell a copy that goes on from 50 bytes
-that agree by chance, with the text of the corpus not at hand; `match` has the arithmetic. The far
-ones are longer, because a stretch just too short for a copy has a near code that truly agrees.
+**Rank.** The order of the open-closed minimizer (Groot Koerkamp, Liu and Pibiri 2025). Of a
+window's pieces of PIECE_BYTES one is least; the window is *open* where that piece stands in its
+middle, *closed* where it stands at an end. Open windows rank before closed ones, and these before
+all others; among their like a multiple of the hash decides. Windows of one kind stand apart, so
+fewer are kept: KEPT_SHARE of them, where ranks by hash alone keep 2 / 61 = 0.033. It is a multiple,
+not the hash itself: kept windows have small ranks, and if those were their hashes, filter and table
+would find all their keys crowded into their first blocks.
+
+**Side codes.** With each kept window go two short hashes, of the SIDE_BYTES = 30 bytes before it
+and of the 30 after it. They tell a copy that goes on from 40 bytes that agree by chance, with the
+text of the corpus not at hand; `match` has the arithmetic.
 
 It knows nothing of files on disk.
 """
@@ -33,25 +38,27 @@ from numpy.typing import NDArray
 from attribution.kernel import kernel
 from attribution.normalize import ByteArray
 
-WINDOW_BYTES: Final = 50
-WINNOW_WINDOWS: Final = 50
+WINDOW_BYTES: Final = 40
+WINNOW_WINDOWS: Final = 60
 GUARANTEED_BYTES: Final = WINDOW_BYTES + WINNOW_WINDOWS - 1
+KEPT_SHARE: Final = 0.027
+"""Of the windows of Python code, filler aside."""
 MULTIPLIER: Final = 0x9E3779B97F4A7C15
 MIN_DISTINCT_BYTES: Final = 6
-MIN_CHANGES: Final = 25
-"""Half of a window: 0.3 % of the windows of Python packages are filler by these two rules."""
-NEAR_BYTES: Final = 12
-"""First side code; a quarter of GUARANTEED_BYTES - WINDOW_BYTES."""
-FAR_BYTES: Final = 25
-"""Second side code. Of 49 bytes around a window at least 25 are on one side of it, so a window
-inside a copy of GUARANTEED_BYTES always has one far code that agrees."""
+MIN_CHANGES: Final = 20
+"""Half of a window: 0.7 % of the windows of Python packages are filler by these two rules."""
+PIECE_BYTES: Final = 4
+SIDE_BYTES: Final = 30
+"""Of 59 bytes around a window at least 30 are on one side of it, so a window inside a copy of
+GUARANTEED_BYTES always has a side whose code agrees."""
 
-NEAR_CODE_BITS: Final = 5
-FAR_CODE_BITS: Final = 7
-ONE_SIDE_BITS: Final = NEAR_CODE_BITS + FAR_CODE_BITS
-SIDE_CODE_BITS: Final = 2 * ONE_SIDE_BITS
+SIDE_BITS: Final = 12
+"""Of the code of one side."""
+SIDE_CODE_BITS: Final = 2 * SIDE_BITS
 
 HashArray = NDArray[np.uint64]
+CodeArray = NDArray[np.uint32]
+"""SIDE_CODE_BITS each."""
 
 FILLER: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
@@ -62,8 +69,10 @@ SCHEME: Final = {
     "finaliser": "splitmix64",
     "min_distinct_bytes": MIN_DISTINCT_BYTES,
     "min_changes": MIN_CHANGES,
-    "side_bytes": [NEAR_BYTES, FAR_BYTES],
-    "code_bits": [NEAR_CODE_BITS, FAR_CODE_BITS],
+    "rank": "open-closed",
+    "piece_bytes": PIECE_BYTES,
+    "side_bytes": SIDE_BYTES,
+    "side_bits": SIDE_BITS,
 }
 """Stamped into every index; an index with other values is refused."""
 
@@ -73,7 +82,12 @@ _RANK = np.uint64(0xD1342543DE82EF95)
 _ONE = np.uint64(1)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_FAR_SHIFT, _LEFT_SHIFT = np.uint32(NEAR_CODE_BITS), np.uint32(ONE_SIDE_BITS)
+_PIECE = np.uint32(0x9E3779B1)
+_BYTE_SHIFT = np.uint32(8)
+_N_PIECES: Final = WINDOW_BYTES - PIECE_BYTES + 1
+_OPEN, _CLOSED, _OTHER = np.uint64(0), np.uint64(1), np.uint64(2)
+_KIND_SHIFT, _KIND_BITS = np.uint64(62), np.uint64(2)
+_LEFT_SHIFT = np.uint32(SIDE_BITS)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
@@ -84,8 +98,8 @@ class Fingerprints:
     starts: NDArray[np.int64]
     """Offsets of the kept windows in the folded text, rising."""
     hashes: HashArray
-    side_codes: NDArray[np.uint32]
-    """SIDE_CODE_BITS each, see `side_codes`."""
+    side_codes: CodeArray
+    """See `side_codes`."""
 
 
 def window_hashes(folded: ByteArray) -> HashArray:
@@ -97,20 +111,20 @@ def winnow(folded: ByteArray) -> Fingerprints:
     """The windows that an index keeps of this text. A text shorter than GUARANTEED_BYTES has
     none: it cannot hold a copy that long."""
     hashes = _window_hashes(folded)
-    starts = _winnow(_ranks(hashes))
+    starts = _winnow(_ranks(folded, hashes))
     return Fingerprints(
         starts=starts, hashes=hashes[starts], side_codes=_side_codes(folded, starts)
     )
 
 
-def ranks(hashes: HashArray) -> HashArray:
-    """What winnowing compares; FILLER, the greatest, for filler."""
-    return _ranks(hashes)
+def ranks(folded: ByteArray, hashes: HashArray) -> HashArray:
+    """What winnowing compares, of all windows of a text; FILLER, the greatest, for filler."""
+    return _ranks(folded, hashes)
 
 
-def side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """Per window, from the lowest bits: near and far code of its right side, near and far code of
-    its left side; 0 where the text ends before the code does."""
+def side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> CodeArray:
+    """Per window the code of its right side in the lower bits, of its left side in the upper ones;
+    0 where the text ends before the side does."""
     return _side_codes(folded, starts)
 
 
@@ -123,7 +137,7 @@ def _mix(h: np.uint64) -> np.uint64:
 
 @kernel
 def _window_hashes(folded: ByteArray) -> HashArray:
-    # folded: (n,) uint8 -> (n - 49,) uint64
+    # folded: (n,) uint8 -> (n - 39,) uint64
     n = folded.size
     n_windows = n - WINDOW_BYTES + 1
     if n_windows <= 0:
@@ -156,9 +170,40 @@ def _window_hashes(folded: ByteArray) -> HashArray:
 
 
 @kernel
-def _ranks(hashes: HashArray) -> HashArray:
-    ranked = hashes * _RANK
+def _piece_orders(folded: ByteArray) -> NDArray[np.uint32]:
+    # folded: (n,) uint8, n >= PIECE_BYTES -> (n - 3,) uint32, by which pieces are compared
+    orders = np.empty(folded.size - PIECE_BYTES + 1, dtype=np.uint32)
+    piece = np.uint32(0)
+    for i in range(folded.size):
+        piece = np.uint32(piece << _BYTE_SHIFT) | np.uint32(folded[i])
+        if i >= PIECE_BYTES - 1:
+            orders[i - PIECE_BYTES + 1] = np.uint32(piece * _PIECE)
+    return orders
+
+
+@kernel
+def _ranks(folded: ByteArray, hashes: HashArray) -> HashArray:
+    # folded: (n,) uint8, hashes: (n - 39,) uint64 -> (n - 39,) uint64
+    ranked = np.empty(hashes.size, dtype=np.uint64)
+    if hashes.size == 0:
+        return ranked
+    orders = _piece_orders(folded)
+    least = -1
     for i in range(hashes.size):
+        last = i + _N_PIECES - 1
+        if least < i:
+            least = i
+            for j in range(i + 1, last + 1):
+                if orders[j] < orders[least]:
+                    least = j
+        elif orders[last] < orders[least]:
+            least = last
+        kind = _OTHER
+        if least - i == (_N_PIECES - 1) // 2:
+            kind = _OPEN
+        elif least == i or least == last:
+            kind = _CLOSED
+        ranked[i] = kind << _KIND_SHIFT | (hashes[i] * _RANK) >> _KIND_BITS
         if hashes[i] == FILLER:
             ranked[i] = FILLER
     return ranked
@@ -189,29 +234,23 @@ def _winnow(ranked: HashArray) -> NDArray[np.int64]:
 
 
 @kernel
-def _side_code(folded: ByteArray, first: int, last: int, n_bits: int) -> np.uint32:
-    # the top bits of the hash of folded[first:last]
+def _side_code(folded: ByteArray, first: int) -> np.uint32:
+    # the top bits of the hash of folded[first : first + SIDE_BYTES]
     h = np.uint64(0)
-    for i in range(first, last):
+    for i in range(first, first + SIDE_BYTES):
         h = h * _MULTIPLIER + np.uint64(folded[i]) + _ONE
-    return np.uint32(_mix(h) >> np.uint64(64 - n_bits))
+    return np.uint32(_mix(h) >> np.uint64(64 - SIDE_BITS))
 
 
 @kernel
-def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> NDArray[np.uint32]:
+def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> CodeArray:
     # folded: (n,) uint8, starts: (k,) int64 -> (k,) uint32
     codes = np.zeros(starts.size, dtype=np.uint32)
     for k in range(starts.size):
         start = starts[k]
         end = start + WINDOW_BYTES
-        right, left = np.uint32(0), np.uint32(0)
-        if end + NEAR_BYTES <= folded.size:
-            right = _side_code(folded, end, end + NEAR_BYTES, NEAR_CODE_BITS)
-        if end + FAR_BYTES <= folded.size:
-            right |= _side_code(folded, end, end + FAR_BYTES, FAR_CODE_BITS) << _FAR_SHIFT
-        if start >= NEAR_BYTES:
-            left = _side_code(folded, start - NEAR_BYTES, start, NEAR_CODE_BITS)
-        if start >= FAR_BYTES:
-            left |= _side_code(folded, start - FAR_BYTES, start, FAR_CODE_BITS) << _FAR_SHIFT
-        codes[k] = right | left << _LEFT_SHIFT
+        if end + SIDE_BYTES <= folded.size:
+            codes[k] = _side_code(folded, end)
+        if start >= SIDE_BYTES:
+            codes[k] |= _side_code(folded, start - SIDE_BYTES) << _LEFT_SHIFT
     return codes

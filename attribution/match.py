@@ -7,20 +7,21 @@ same ground are one match with several sources.
 **What is found.** A chain is taken when nothing contradicts a copy of GUARANTEED_BYTES = 99. So
 
 - a copied stretch of 99 or more folded bytes is found, wherever it was cut, if it reaches
-  24 + MIN_OVERLAP_BYTES bytes into the suggestion (the last hit's window ends at most 49 bytes
-  before the copy does, and a far code lengthens it by 25). Two things are not promised: text
+  29 + MIN_OVERLAP_BYTES bytes into the suggestion (the last hit's window ends at most 59 bytes
+  before the copy does, and a side code lengthens it by 30). Two things are not promised: text
   that is filler throughout (see `fingerprint`), and, of a window that the corpus has in more than
   16 places, any one given place;
-- what is taken has 75 or more folded bytes in a row that agree: a lone hit needs a far code
-  that agrees (50 + 25), two hits need near codes on both sides, one far code, or a wider span.
-  Hits are certain. What codes add at an end is not quite: where the neighbourhood differs, a near
-  code of 5 bits agrees all the same once in 32 times, the far code of 7 once in 128.
+- what is taken has 70 or more folded bytes in a row that agree: a lone hit needs a side code that
+  agrees (40 + 30), and so does one of two hits that span less than 70. Hits are certain. What a
+  code of 12 bits adds at an end is not quite: where the neighbourhood differs, it agrees all the
+  same once in 4,096 times.
 
 **False alarms** (hashes that collide; `chains.false_alarm_bound`, and a test that computes it). By
-chance a window passes the filter with 9.1e-4, meets a posting with 12 / 2**8 = 4.7e-2, is one that
-winnowing would choose in the query too, as one hit of a chain must be, with 2 / 51 = 3.9e-2, and
-one of its two pairs of near and far code agrees with 2 / 2**12 = 4.9e-4: 8e-10 in all. A suggestion
-of 400 bytes with its tail has 501 windows: 4e-7 a suggestion, whatever the size of the index.
+chance a window passes the filter with 1.05e-2, meets a posting with 1 / 2**6 = 1.6e-2 where the
+corpus has up to 67 MB of folded text (1 / 2**4 at worst, see `posting_table`), is one that
+winnowing would choose in the query too, as one hit of a chain must be, with 2.7e-2, and one of its
+two side codes agrees with 2 / 2**12 = 4.9e-4: 2.2e-9 in all. A suggestion of 400 bytes with its
+tail has 511 windows: 1.1e-6 a suggestion, at worst 4.5e-6, whatever the size of the index.
 
 **What is said.** COPY: stands in the index, in files of one or two origins. COMMON: stands in three
 or more origins, or is a licence text or imports only. NONE: every index was asked and no copy was

@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from attribution.boilerplate import is_boilerplate
 from attribution.chains import Chain, chains_of, exact, regions
 from attribution.fingerprint import HashArray, window_hashes
@@ -39,16 +37,18 @@ def places_of(
 ) -> list[Place]:
     """Where the query stands in all indexes, the longest stretches first."""
     n_tail_bytes = len(prefix_tail.encode("utf-8", "surrogatepass"))
-    suggestion_start = int(np.searchsorted(query.offsets, n_tail_bytes))
+    suggestion_start = int(query.offsets.searchsorted(n_tail_bytes))
     hashes: HashArray = window_hashes(query.folded)
-    found = {
+    found = [
         Place(index_idx, chain)
         for index_idx, index in enumerate(indexes)
         for chain in chains_of(query.folded, suggestion_start, hashes, index)
-    }
+    ]
     if text_of is not None:
-        found = _exact_places(found, query.folded, suggestion_start, indexes, text_of)
-    return sorted(found, key=_longest_first)
+        found = list(_exact_places(found, query.folded, suggestion_start, indexes, text_of))
+    if len(found) > 1:
+        found.sort(key=_longest_first)
+    return found
 
 
 def _longest_first(place: Place) -> tuple[int, ...]:
@@ -57,7 +57,7 @@ def _longest_first(place: Place) -> tuple[int, ...]:
 
 
 def _exact_places(
-    places: set[Place],
+    places: list[Place],
     folded: ByteArray,
     suggestion_start: int,
     indexes: Sequence[Index],
@@ -86,6 +86,8 @@ def matches_of(
     if not decided:
         return ()
     stretches = [(place.chain.start, place.chain.end) for place in decided]
+    if len(decided) == 1:
+        return (_match_of(decided, where, indexes),)
     by_region: dict[int, list[Place]] = {}
     for region, place in zip(regions(query.folded.size, stretches), decided, strict=True):
         by_region.setdefault(region, []).append(place)

@@ -4,18 +4,16 @@ It knows nothing of the file that holds them: that is `provenance`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.fingerprint import HashArray
+from attribution.fingerprint import CodeArray, HashArray
 from attribution.kernel import kernel
 
 MAX_POSTINGS: Final = 16
 """Of one hash, among which a question looks."""
-
-CodeArray = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +21,10 @@ class Postings:
     """Places of windows, sorted by (hash, position); the arrays may be maps of files."""
 
     hashes: HashArray
-    positions: NDArray[Any]
-    """uint64, or what `provenance.position_type` says."""
+    positions: NDArray[np.uint64]
     side_codes: CodeArray
 
-    def __getitem__(self, chosen: "slice | NDArray[Any]") -> "Postings":
+    def __getitem__(self, chosen: slice | NDArray[np.bool_]) -> "Postings":
         return Postings(
             hashes=self.hashes[chosen],
             positions=self.positions[chosen],

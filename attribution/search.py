@@ -2,11 +2,11 @@
 
 A place is a file and a distance at which every kept window of the text agrees (`match` has the
 arithmetic of windows and hits; it looks for parts, and for the best few). So every byte from the
-first window that agrees to the last one agrees, whitespace aside. At each end up to 49 bytes lie
-outside of these windows; there the side codes of 12 and 25 bytes must agree too. Where the texts
+first window that agrees to the last one agrees, whitespace aside. At each end up to 59 bytes lie
+outside of these windows; there the side codes of 30 bytes must agree too. Where the texts
 themselves lie beside the index (`full_text`) they are looked into, and the place `is_confirmed`.
 
-A text of 99 folded bytes or more is found wherever it stands. A shorter one, from 50 on, may have
+A text of 99 folded bytes or more is found wherever it stands. A shorter one, from 40 on, may have
 no kept window in it: then nothing was looked up, and `is_conclusive` is false.
 """
 
@@ -17,13 +17,10 @@ import numpy as np
 
 from attribution.errors import NameFormError
 from attribution.fingerprint import (
-    FAR_BYTES,
-    FAR_CODE_BITS,
     FILLER,
     GUARANTEED_BYTES,
-    NEAR_BYTES,
-    NEAR_CODE_BITS,
-    ONE_SIDE_BITS,
+    SIDE_BITS,
+    SIDE_BYTES,
     WINDOW_BYTES,
     WINNOW_WINDOWS,
     HashArray,
@@ -34,7 +31,8 @@ from attribution.full_text import has_texts, stored_text
 from attribution.index import Index
 from attribution.manifest import ManifestRow
 from attribution.normalize import Folded, fold
-from attribution.provenance import SEPARATOR_BYTES, Hits, IntArray
+from attribution.posting_table import IntArray
+from attribution.provenance import SEPARATOR_BYTES, Hits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class Place:
     first_line: int
     last_line: int
     is_confirmed: bool
-    """By the text of the file; else up to 24 bytes at each end rest on what is beside them."""
+    """By the text of the file; else up to 29 bytes at each end rest on what is beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +148,7 @@ def _agreeing(query: Folded, hits: Hits) -> Hits:
     """The hits whose neighbourhood agrees with that in the text, as far as the text goes."""
     n_after = query.folded.size - hits.windows - WINDOW_BYTES
     different = hits.side_codes ^ side_codes(query.folded, hits.windows)
-    compared = np.zeros(hits.windows.size, dtype=np.uint32)
-    near = (1 << NEAR_CODE_BITS) - 1
-    far = (1 << FAR_CODE_BITS) - 1 << NEAR_CODE_BITS
-    for code, is_there in (
-        (near, n_after >= NEAR_BYTES),
-        (far, n_after >= FAR_BYTES),
-        (near << ONE_SIDE_BITS, hits.windows >= NEAR_BYTES),
-        (far << ONE_SIDE_BITS, hits.windows >= FAR_BYTES),
-    ):
-        compared |= np.where(is_there, np.uint32(code), np.uint32(0))
-    return hits[(different & compared) == 0]
+    one_side = (1 << SIDE_BITS) - 1
+    right = np.where(n_after >= SIDE_BYTES, one_side, 0)
+    left = np.where(hits.windows >= SIDE_BYTES, one_side << SIDE_BITS, 0)
+    return hits[(different & (right | left)) == 0]

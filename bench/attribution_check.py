@@ -31,26 +31,25 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH
 from rbloom import Bloom as RBloom
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attribution.bloom import BLOOM_FILE  # noqa: E402
-from attribution.build import build_index  # noqa: E402
-from attribution.fingerprint import (  # noqa: E402
+from attribution.bloom import BLOOM_FILE
+from attribution.build import build_index
+from attribution.fingerprint import (
     MIN_CHANGES,
     MIN_DISTINCT_BYTES,
     MULTIPLIER,
     WINDOW_BYTES,
     window_hashes,
 )
-from attribution.index import Index  # noqa: E402
-from attribution.manifest import ManifestRow  # noqa: E402
-from attribution.match import PREFIX_TAIL_CHARS, find, warm_up  # noqa: E402
-from attribution.normalize import fold  # noqa: E402
-from attribution.provenance import PROVENANCE_FILE  # noqa: E402
-from attribution.sources.documents import Skipped  # noqa: E402
-from attribution.sources.folder import documents_of, files_of  # noqa: E402
-from bench.report import Report  # noqa: E402
+from attribution.index import Index
+from attribution.manifest import ManifestRow
+from attribution.match import PREFIX_TAIL_CHARS, find, warm_up
+from attribution.normalize import fold
+from attribution.provenance import PROVENANCE_FILE
+from attribution.sources.documents import Skipped
+from attribution.sources.folder import documents_of, files_of
+from bench.report import Report
 
 SUGGESTION_CHARS = 400
 N_SUGGESTIONS = 200

@@ -10,7 +10,7 @@
   rbloom asked for the same rate beside it.
 - **synthetic**: an index of that many random postings through the sort that real builds use: time,
   peak memory, bytes a key, and the time of a question with warm and with cold pages. It needs some
-  40 bytes of disk a key while it is built and 10.3 when it is done; 10^9 is told by arithmetic.
+  40 bytes of disk a key while it is built and 9 to 10 when it is done; 10^9 is told by arithmetic.
 """
 
 import json
@@ -34,13 +34,13 @@ from attribution.fingerprint import SIDE_CODE_BITS, Fingerprints
 from attribution.full_text import FullTextWriter
 from attribution.index import INDEX_FILES, Index
 from attribution.posting_sort import PostingSorter
+from attribution.posting_table import position_bits, record_bytes
 from attribution.postings import Postings, split
 from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
     Provenance,
     file_starts,
-    position_type,
     write_provenance,
 )
 from attribution.scratch import Column, Scratch
@@ -53,6 +53,8 @@ FILTER_SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 WINDOWS_A_QUESTION = 350
 """Of a suggestion of 400 characters."""
 POSTINGS_A_FILE = 100_000
+BYTES_A_KEY = 38
+"""Folded, between two kept windows."""
 
 
 @click.command()
@@ -229,9 +231,7 @@ def _synthetic(folder: Path, n_keys: int) -> dict:
         "keys_per_s": round(n_keys / built_s),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
         "bytes_per_key": round(sum(sizes.values()) / n_keys, 2),
-        "gb_at_10^9_keys": round(
-            (sum(sizes.values()) + _extra_bytes_when_wide(n_keys)) / n_keys, 1
-        ),
+        "gb_at_10^9_keys": round(sum(sizes.values()) / n_keys + _more_bytes_a_key(n_keys), 1),
         "filter_rate": Bloom.open(folder / BLOOM_FILE).passing(foreign).size / foreign.size,
         "question_us": {
             "warm": _question_us(folder, kept, "warm"),
@@ -242,14 +242,14 @@ def _synthetic(folder: Path, n_keys: int) -> dict:
 
 
 def _random_tables(scratch: Scratch, n_keys: int) -> tuple[tuple[Postings, Postings], FileTable]:
-    """Postings of random hashes in files of POSTINGS_A_FILE windows, 25 bytes apart."""
+    """Postings of random hashes in files of POSTINGS_A_FILE windows, BYTES_A_KEY apart."""
     sorter = PostingSorter(scratch)
     lengths = []
     for number, prints in enumerate(_random_prints(n_keys)):
         sorter.add(number, prints)
-        lengths.append(prints.starts.size * 25 + 50)
+        lengths.append(prints.starts.size * BYTES_A_KEY + 50)
     starts = file_starts(np.array(lengths, dtype=np.int64))
-    kinds = (np.uint64, position_type(int(starts[-1])), np.uint32)
+    kinds = (np.uint64, np.uint64, np.uint32)
     kept = [Column(scratch, kind) for kind in kinds]
     more = [Column(scratch, kind) for kind in kinds]
     for stretch, file_numbers in sorter.sorted_postings(starts[:-1]):
@@ -278,16 +278,16 @@ def _random_prints(n_keys: int) -> Iterator[Fingerprints]:
     for first in range(0, n_keys, POSTINGS_A_FILE):
         n = min(POSTINGS_A_FILE, n_keys - first)
         yield Fingerprints(
-            starts=np.arange(n) * 25,
+            starts=np.arange(n) * BYTES_A_KEY,
             hashes=rng.integers(0, 2**64 - 1, n, dtype=np.uint64),
             side_codes=rng.integers(0, 1 << SIDE_CODE_BITS, n).astype(np.uint32),
         )
 
 
-def _extra_bytes_when_wide(n_keys: int) -> int:
-    """Above 4 GiB of text, 170 million keys, positions and starts of buckets take 8 bytes."""
-    is_wide = n_keys * 25 >= 1 << 32
-    return 0 if is_wide else n_keys * 4 + n_keys // 3
+def _more_bytes_a_key(n_keys: int) -> int:
+    """That a record takes at 10^9 keys, where positions are longer."""
+    sizes = [record_bytes(position_bits(n * BYTES_A_KEY)) for n in (10**9, n_keys)]
+    return sizes[0] - sizes[1]
 
 
 def _question_us(folder: Path, kept: Postings, state: str) -> float:

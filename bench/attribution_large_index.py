@@ -4,7 +4,7 @@
 
 The index holds the standard library of the running Python, and random keys up to the number wanted,
 as if of one more file: to a question they are what a corpus of that size is. 50 million keys are of
-about 1.3 GB of folded code. Suggestions are those of `attribution_check`: 400 characters, with 150
+about 1.9 GB of folded code. Suggestions are those of `attribution_check`: 400 characters, with 150
 before them.
 
 `warm`: every page was read before. `cold`: the pages of filter and table were dropped
@@ -100,7 +100,7 @@ def enlarge(directory: Path, texts: list[str], n_keys: int) -> None:
     hashes = np.concatenate(
         [*(part.hashes for part in parts), rng.integers(0, 1 << 64, n_more, dtype=np.uint64)]
     )
-    positions = np.concatenate([own, end + 25 * np.arange(n_more, dtype=np.uint64)])
+    positions = np.concatenate([own, end + 38 * np.arange(n_more, dtype=np.uint64)])
     codes = np.concatenate(
         [
             *(part.side_codes for part in parts),
@@ -110,14 +110,14 @@ def enlarge(directory: Path, texts: list[str], n_keys: int) -> None:
     order = np.argsort(hashes, kind="stable")
     everything = Postings(
         hashes=hashes[order],
-        positions=positions[order].astype(np.uint32),
+        positions=positions[order],
         side_codes=codes[order],
     )
-    file_of = np.searchsorted(old.file_starts, everything.positions.astype(np.uint64), "right") - 1
+    file_of = np.searchsorted(old.file_starts, everything.positions, "right") - 1
     origins = np.append(old.file_origins, old.file_origins.max() + 1).astype(np.uint32)
     postings, more = split(everything, origins[file_of])
     files = FileTable(
-        starts=np.append(old.file_starts, np.uint64(end + 25 * n_more + 100)),
+        starts=np.append(old.file_starts, np.uint64(end + 38 * n_more + 100)),
         origins=origins,
         line_offsets=np.append(old.line_offsets, old.line_offsets[-1]),
         line_lengths=old.line_lengths,

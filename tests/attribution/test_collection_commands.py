@@ -129,7 +129,7 @@ def test_a_source_without_text_replaces_nothing(code):
         (["search", "--index", "."], "what shall be searched?"),
         (["search", "x", "--file", "y", "--index", "."], "what shall be searched?"),
         (["search", "x", "--ignore-case", "--index", "."], "give --text too"),
-        (["search", "x", "--index", "INDEX"], "knows nothing shorter than 50"),
+        (["search", "x", "--index", "INDEX"], "knows nothing shorter than 40"),
         (["search", "--text", " ", "--index", "INDEX"], "nothing to search for"),
         (["search", "--text", "abc"], "no index was named"),
         (["build", "engine", "--out", "o"], "give --name and --licence"),

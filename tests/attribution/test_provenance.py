@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution import container, provenance
+from attribution.errors import IndexBuildError
+from attribution.line_lengths import LONG_BITS, encode, lines_of
 from attribution.normalize import fold, folded_line_lengths
 from attribution.postings import MAX_POSTINGS, Postings, split
 from attribution.provenance import (
     PROVENANCE_FILE,
     FileTable,
     Provenance,
-    encode_varints,
     file_starts,
-    foreign_hit_rate,
     write_provenance,
 )
+from tests.attribution.corpus import module_text
 
 
 def postings_of(hashes, positions):
@@ -33,7 +34,7 @@ def postings_of(hashes, positions):
 
 
 def files_of(lengths, line_lengths=None):
-    lines = line_lengths or [encode_varints(np.array([length])) for length in lengths]
+    lines = line_lengths or [encode(np.array([length])) for length in lengths]
     return FileTable(
         starts=file_starts(np.array(lengths, dtype=np.int64)),
         origins=np.arange(len(lengths), dtype=np.uint32),
@@ -42,11 +43,10 @@ def files_of(lengths, line_lengths=None):
     )
 
 
-def table_of(directory, postings, files, *, wide=False, origins=None):
+def table_of(directory, postings, files, *, origins=None):
     if origins is None:
         origins = np.zeros(postings.hashes.size, dtype=np.uint32)
-    positions = postings.positions.astype(np.uint64 if wide else np.uint32)
-    few, more = split(replace(postings, positions=positions), origins)
+    few, more = split(postings, origins)
     with open(directory / PROVENANCE_FILE, "wb") as file:
         write_provenance(
             file,
@@ -67,22 +67,23 @@ def random_postings(n_postings, n_distinct):
 
 
 @pytest.mark.parametrize("is_slow", [False, True])
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("n_bytes_before", [0, 10**7, 2**35])
 @pytest.mark.parametrize(
     ("n_postings", "n_distinct"), [(1, 1), (13, 7), (1000, 700), (54_321, 9999), (5000, 30)]
 )
 def test_every_posting_is_found_with_its_position_and_code(
-    tmp_path, monkeypatch, n_postings, n_distinct, wide, is_slow
+    tmp_path, monkeypatch, n_postings, n_distinct, n_bytes_before, is_slow
 ):
     if is_slow:
         # A table that is too large to be read ahead, on a disk that is asked for pages at once.
         monkeypatch.setattr(container, "MAX_READ_AHEAD_BYTES", 1000)
         monkeypatch.setattr(provenance, "_SLOW_S", -1.0)
     postings = random_postings(n_postings, n_distinct)
-    table = table_of(tmp_path, postings, files_of([n_postings + 100]), wide=wide)
+    postings = replace(postings, positions=postings.positions + np.uint64(n_bytes_before))
+    table = table_of(tmp_path, postings, files_of([n_bytes_before + n_postings + 100]))
     keys, counts = np.unique(postings.hashes, return_counts=True)
     assert set(found_by(table.all_hits, keys)) >= set(triples(postings))
-    # Beyond those, only what two hashes of one bucket share by chance: once in 2**8.
+    # Beyond those, only what two hashes of one bucket share by chance.
     assert len(found_by(table.all_hits, keys)) <= n_postings * 1.1 + 1
     # A question in passing is content with some places of what is common.
     few = np.minimum(counts, MAX_POSTINGS).sum()
@@ -127,12 +128,13 @@ def test_a_forgotten_file_has_no_postings_not_even_of_what_is_common(tmp_path):
 
 
 def test_foreign_hashes_are_met_as_rarely_as_promised(tmp_path):
-    table = table_of(tmp_path, random_postings(200_003, 150_000), files_of([300_000]))
-    assert foreign_hit_rate(table) == pytest.approx(12 / 2**8, rel=0.01)
+    table = table_of(tmp_path, random_postings(200_003, 150_000), files_of([2**27 - 10]))
+    # A text of 2**27 bytes leaves 5 bits of 7 bytes.
+    assert table.postings.foreign_hit_rate == pytest.approx(1 / 2**5, rel=0.01)
     n_asked = 2_000_000
     foreign = np.random.default_rng(5).integers(0, 2**64 - 1, n_asked, dtype=np.uint64)
     n_hits = table.hits(foreign, np.arange(n_asked)).windows.size
-    expected = foreign_hit_rate(table) * n_asked
+    expected = table.postings.foreign_hit_rate * n_asked
     # A hash with two postings is met twice at once, so the count spreads more than Poisson.
     assert abs(n_hits - expected) < 8 * math.sqrt(expected)
 
@@ -150,17 +152,29 @@ def test_a_common_hash_keeps_one_posting_of_each_origin_first():
 
 
 @settings(deadline=None)  # the first call compiles
-@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=50))
-def test_varints_read_back_by_lines(numbers):
-    encoded = encode_varints(np.array(numbers, dtype=np.int64))
-    read, number, shift = [], 0, 0
-    for byte in encoded.tolist():
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            read.append(number)
-            number, shift = 0, 0
-    assert read == numbers
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 300), st.integers(0, 2**LONG_BITS - 1)), min_size=1, max_size=50
+    )
+)
+def test_lines_are_found_by_the_lengths_that_were_coded(lengths):
+    coded = encode(np.array(lengths, dtype=np.int64))
+    start = 0
+    for number, length in enumerate(lengths, start=1):
+        if length:
+            assert lines_of(coded, start, start + length - 1) == (number, number)
+        start += length
+    assert lines_of(coded, start, start) == (len(lengths), len(lengths))
+
+
+def test_lines_take_six_and_a_half_bits_each():
+    lengths = folded_line_lengths(fold(module_text("argparse")))
+    assert encode(lengths).size * 8 / lengths.size < 7
+
+
+def test_too_much_text_for_one_index_is_refused_with_the_cure(tmp_path):
+    with pytest.raises(IndexBuildError, match="64 GiB of text.*build several"):
+        table_of(tmp_path, postings_of([1], [1]), files_of([2**36]))
 
 
 def test_lines_of_folded_bytes(tmp_path):
@@ -172,7 +186,7 @@ def test_lines_of_folded_bytes(tmp_path):
     folded = [fold(text) for text in texts]
     files = files_of(
         [text.folded.size for text in folded],
-        [encode_varints(folded_line_lengths(text)) for text in folded],
+        [encode(folded_line_lengths(text)) for text in folded],
     )
     table = table_of(tmp_path, random_postings(20, 20), files)
     for file_idx, text in enumerate(folded):

@@ -137,7 +137,7 @@ def test_every_place_of_what_stands_in_many(tmp_path):
 
 
 def test_short_or_uniform_text_is_unknown_not_absent(index):
-    with pytest.raises(NameFormError, match="knows nothing shorter than 50"):
+    with pytest.raises(NameFormError, match="knows nothing shorter than 40"):
         search("short", [index])
     found = search(invented_code(5, 2)[:70], [index])
     assert found.places == () and not found.is_conclusive
