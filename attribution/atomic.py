@@ -5,8 +5,9 @@ two renames can mix an old and a new set; such a mix refuses to open, by the cor
 """
 
 import contextlib
+import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ def write_files(
     made_directory = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _remove_what_killed_writers_left(directory, writers)
         for name, writer in writers.items():
             with open(temporary[name], "wb") as file:
                 writer(file)
@@ -59,6 +61,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     write_files(path.parent, {path.name: write}, verify)
 
 
+def is_running(pid: str) -> bool:
+    """Whether a process of this machine has the number; False where that cannot be asked."""
+    if os.name == "nt" or not pid.isdecimal():
+        return False  # There asking would end the process.
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
 def write_error(directory: Path, error: Exception) -> IndexWriteError:
     """What to say when the system refused to write into `directory`."""
     reason = getattr(error, "strerror", None) or error
@@ -66,6 +81,13 @@ def write_error(directory: Path, error: Exception) -> IndexWriteError:
         f"could not write to {directory} ({reason}): free some space or choose another folder; "
         "nothing was left half-written"
     )
+
+
+def _remove_what_killed_writers_left(directory: Path, names: Iterable[str]) -> None:
+    for name in names:
+        for path in directory.glob(f".{glob.escape(name)}.*.tmp"):
+            if not is_running(path.name.split(".")[-2]):
+                path.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:

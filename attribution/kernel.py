@@ -1,44 +1,49 @@
-"""How this package compiles its inner loops: numba, cached on disk, without the interpreter lock.
+"""How this package gets its inner loops compiled: by numba, unless somebody has them ready.
 
-A cached kernel is renewed when *its own file* changes, not when something that it takes from
-another file does. So a kernel calls only kernels of its own module, and what two modules share
-travels in arrays; after changing a constant that another module's kernel uses, delete
-`__pycache__`.
+A kept kernel is renewed when *its own file* changes, not when something that it takes from another
+file does. So a kernel calls only kernels of its own module, and what two modules share travels in
+arrays; after changing a constant that another module's kernel uses, delete `__pycache__`.
+
+A program that has machine code already says so with `take_kernels_from`, before it imports a module
+that has kernels; numba is then imported for nothing but what that program lacks. `runtime.kernel`
+has the same, because neither package imports the other.
 """
 
-import contextlib
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
-
-import numba
-from numba.core.caching import FunctionCache
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
+Maker = Callable[[Callable[..., object], Callable[[], Any]], Any]
+"""(the plain function, a call that has numba compile it) -> what is used in its place."""
+
+
+def _by_numba(_function: Callable[..., object], compile_it: Callable[[], Any]) -> Any:
+    return compile_it()
+
+
+_make: Maker = _by_numba
+
+
+def take_kernels_from(make: Maker) -> None:
+    """Kernels of modules that are imported from now on come from `make`."""
+    global _make
+    _make = make
+
 
 def kernel(function: _F) -> _F:
-    """`function`, compiled at its first call; the plain function stays at `.py_func`."""
-    compiled: Any = numba.njit(nogil=True)(function)
-    # No folder that can be written makes numba raise: then it is compiled anew each time.
-    with contextlib.suppress(RuntimeError):
-        compiled._cache = _ForgivingCache(function)  # type: ignore[no-untyped-call]
-    return cast(_F, compiled)
+    """`function`, compiled at its first call; the plain function stays at `.py_func`.
 
-
-class _ForgivingCache(FunctionCache):
-    """Kept code is a saving, not a need: a full disk or a torn file costs a compilation, no more.
-
-    numba's own cache lets such errors through to whoever called the function. `runtime.kernels` has
-    the same class, because neither package imports the other.
+    Runs without the interpreter's lock; the machine code is kept on disk.
     """
+    return cast(_F, _make(function, lambda: _compiled(function)))
 
-    @contextlib.contextmanager
-    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            pass
-        except (EOFError, ValueError, pickle.UnpicklingError):
-            with contextlib.suppress(OSError):
-                self.flush()  # type: ignore[no-untyped-call]
+
+def _compiled(function: Callable[..., object]) -> Any:
+    import numba
+
+    from attribution.kernel_cache import keep
+
+    kernel: Any = numba.njit(nogil=True)(function)
+    keep(kernel, function)
+    return kernel

@@ -205,6 +205,10 @@ def _canonical(spdx_id: str) -> str:
 
 _SYMBOL = re.compile(r"[\w.+:-]+( WITH [\w.+:-]+)?", re.ASCII)
 _lock = threading.Lock()
+# The library fails with the last three over some texts that are no expression.
+_UNREADABLE = (
+    ExpressionError, ExpressionParseError, AssertionError, IndexError, RecursionError
+)  # fmt: skip
 _MAX_EXPRESSION_CHARS = 4_000
 """The parser calls itself for each parenthesis, and takes seconds for a hundred thousand words."""
 
@@ -220,8 +224,7 @@ def _parsed(expression: str) -> Any:
     try:
         with _lock:  # The parser keeps state.
             parsed = _licensing().parse(expression)
-    except (ExpressionError, ExpressionParseError, AssertionError, RecursionError) as error:
-        # The library asserts over some texts that are no expression.
+    except _UNREADABLE as error:
         raise ExpressionUnreadableError(f"{expression[:200]!r}: {error}") from error
     if parsed is None:
         raise ExpressionUnreadableError("the expression is empty")

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attribution.atomic import write_bytes, write_error
+from attribution.atomic import is_running, write_bytes, write_error
 from attribution.build import build_index
 from attribution.errors import IndexBuildError
 from attribution.forgetting import (
@@ -278,23 +278,11 @@ def _sweep(collection: Path) -> None:
         if place.name.startswith(_BUILDING):
             # The clock may have jumped, and another machine may share the folder: both must agree.
             is_old = time.time() - place.stat().st_mtime > _STALE_S
-            if is_old and not _is_running(place.name.removeprefix(_BUILDING).partition(".")[0]):
+            if is_old and not is_running(place.name.removeprefix(_BUILDING).partition(".")[0]):
                 shutil.rmtree(place, ignore_errors=True)
         elif f"{INDEXES_FOLDER}/{place.name}" not in listed:
             _remove_index(place)
             _remove_if_empty(place)
-
-
-def _is_running(pid: str) -> bool:
-    if os.name == "nt" or not pid.isdecimal():
-        return False  # There asking would end the process.
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
 
 
 def _remove_index(place: Path) -> None:
