@@ -1,42 +1,40 @@
 """The loops over a whole vocabulary, compiled with numba: they read the logits where they lie.
 
-Shapes: logits_V float32; maxima_B and sums_B hold one entry per block of BLOCK logits. The first
-pass notes the largest logit of each block; later passes skip the blocks that cannot matter. Knows
-nothing of tokens, requests or random numbers: `sampling.py` does.
+Shapes: logits_V float32; bounds_B and sums_B hold one entry per block of BLOCK logits. One pass
+sums exp(logit) and notes how large the logits of each block are; later ones skip the blocks that
+cannot matter. Knows nothing of tokens, requests or random numbers: `sampling.py` does.
 
 Written so that LLVM makes vector code of it (the bench says when it stops doing so): an `if` for a
-maximum, not `max`; an index from 0, not a slice; a polynomial for exp, not the library's call per
-number.
+maximum, not `max`; an index from 0, not a slice; such loops where they are used, since a call with
+arrays is not inlined; a polynomial for exp, not the library's call per number.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
-from numba.core.ccallback import CFunc
 from numpy.typing import NDArray
 
-from runtime.kernel_cache import is_kept, keep
+from runtime.kernel import callback_address, compiled, is_kept
+from runtime.top_k import key_of, largest, sort_falling
 
-BLOCK = 512
-# A block whose largest logit lies this far below the maximum (at the temperature of the sum) is
-# left out. If all others were that likely they would add n_vocab * exp(-18) of the maximum's share:
-# 7.5e-4 for 49,152, and as much is the error of a log-probability at worst.
-NEGLIGIBLE = 18.0
+BLOCK = 1024
+"""Logits that are summed together."""
+ROW = 64
+"""Logits that are looked at or left out together."""
+LARGEST = 1000.0
+"""A best logit that is larger, or less than its negative: no choice, rounding would be felt."""
 
 _LOG2_E = 1.4426950408889634
-_MAGNITUDE = np.int32(0x7FFFFFFF)
-_INFINITY_BITS = np.int32(0x7F800000)
-_LOWEST = np.int32(-0x80000000)
-_SIGN_SHIFT = np.int32(31)
-_LEAST_FINITE = float(np.finfo(np.float32).min)
-# What `at_least` looks at in one go.
-_CHUNK = 32
-# Where the search for the k largest begins: so far below the best.
-_FIRST_DEPTH = 6.0
-# After so many only ties are left.
-_MAX_HALVINGS = 40
+# The sums are of exp(logit - reference). Where the largest logit lies further above the reference
+# they could overflow, further below it they could round to nothing: then they are taken again.
+_FURTHEST_ABOVE = 60.0
+_FURTHEST_BELOW = -20.0
+# So many logits are asked for the reference, which is then seldom that far off.
+_N_ASKED = 8
+# A sum below this is of tokens that are banned, or as good as.
+_EMPTY = 1e-30
+# Arguments of exp are rounded by less.
+_ROUNDING = 1e-3
 _EXPONENT_SHIFT = np.int32(23)
 # 2**y = 2**whole * 2**r, r in [0, 1). The float's exponent bias and a half (the polynomial is
 # centred) are added to y beforehand; below 1 there is no normal float left.
@@ -49,107 +47,113 @@ _P2 = np.float32(1.70715017e-01)
 _P1 = np.float32(4.90029684e-01)
 _P0 = np.float32(7.07108560e-01)
 
-_FAST_MATH = {"reassoc", "nsz", "contract", "arcp", "afn"}
 
-_F = TypeVar("_F", bound=Callable[..., object])
-
-
-def compiled(function: _F) -> _F:
-    """Compile; keep the machine code on disk where some cache folder can be written.
-
-    Of fast math only what keeps infinities and not-a-numbers: -inf is a banned token, and a
-    not-a-number must be seen.
-    """
-    compiled: Any = numba.njit(function, nogil=True, fastmath=_FAST_MATH)
-    keep(compiled, function)
-    return cast(_F, compiled)
+@compiled
+def _weight(y: np.float32) -> np.float32:
+    """2**(y - _BIAS_AND_HALF): the whole part of y becomes a float's exponent bits, the rest goes
+    through a polynomial."""
+    whole = np.float32(np.floor(y))
+    r = np.float32(y - whole)
+    p = _P4 * r + _P3
+    p = p * r + _P2
+    p = p * r + _P1
+    p = p * r + _P0
+    power = np.int32(np.int32(whole) << _EXPONENT_SHIFT)
+    return p * power.view(np.float32)
 
 
 @compiled
-def block_maxima(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32]) -> bool:
-    """Fill `maxima_B`; False if any logit is not a number.
+def _line(reference: float, scale: float) -> tuple[np.float32, np.float32, float]:
+    """(factor, offset, how much too large the offset is after rounding).
 
-    Floats are compared as integers of the same order, so that the maximum is one vector
-    instruction; a not-a-number shows as a magnitude above infinity's.
+    logit * factor + offset is the argument of `_weight` for exp((logit - reference) * scale): one
+    instruction, and the offset's error is the same for all logits.
     """
-    bits_V = logits_V.view(np.int32)
-    n_vocab = bits_V.size
-    largest_magnitude = np.int32(0)
-    for block in range(maxima_B.size):
-        start = block * BLOCK
-        best = _LOWEST
-        for i in range(min(BLOCK, n_vocab - start)):
-            bits = bits_V[start + i]
-            key = np.int32(bits ^ ((bits >> _SIGN_SHIFT) & _MAGNITUDE))
-            magnitude = np.int32(bits & _MAGNITUDE)
-            if key > best:
-                best = key
-            if magnitude > largest_magnitude:
-                largest_magnitude = magnitude
-        best_bits = np.int32(best ^ ((best >> _SIGN_SHIFT) & _MAGNITUDE))
-        maxima_B[block] = best_bits.view(np.float32)
-    return bool(largest_magnitude <= _INFINITY_BITS)
+    factor = np.float32(scale * _LOG2_E)
+    exact = float(_BIAS_AND_HALF) - reference * np.float64(factor)
+    offset = np.float32(exact)
+    return factor, offset, np.float64(offset) - exact
 
 
 @compiled
 def block_sums(
     logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
-    top: float,
+    reference: float,
     scale: float,
+    bounds_B: NDArray[np.float32],
     sums_B: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """Fill `sums_B` with the sums of w = exp((logit - top) * scale).
+    """Fill `sums_B` with the sums of w = exp((logit - reference) * scale), and `bounds_B` with what
+    logit - reference nowhere exceeds.
 
-    (their total, the mean of (logit - top) * scale weighted by w): the entropy of the softmax is
-    log(total) - mean. 2**y: the whole part of y goes into a float's exponent bits, the rest through
-    a polynomial.
+    (their total, the mean of (logit - reference) * scale weighted by w): the entropy of the softmax
+    is log(total) - mean. The total is not finite where some logit is not a number, or infinite. One
+    pass: arguments of `_weight` are positive, so their bits as integers have their order, and the
+    largest costs one instruction.
     """
     n_vocab = logits_V.size
-    top32 = np.float32(top)
-    factor = np.float32(scale * _LOG2_E)
-    floor = top - NEGLIGIBLE / scale
+    factor, offset, excess = _line(reference, scale)
+    correction = 2.0**-excess
     total, total_by_y = 0.0, 0.0
-    for block in range(maxima_B.size):
+    for block in range(-(-n_vocab // BLOCK)):
+        start = block * BLOCK
         block_sum, block_sum_by_y = np.float32(0.0), np.float32(0.0)
-        if maxima_B[block] > floor:
-            start = block * BLOCK
-            for i in range(min(BLOCK, n_vocab - start)):
-                y = np.float32((logits_V[start + i] - top32) * factor + _BIAS_AND_HALF)
-                y = y if y > _LEAST_BIASED else _LEAST_BIASED
-                whole = np.float32(np.floor(y))
-                r = np.float32(y - whole)
-                p = _P4 * r + _P3
-                p = p * r + _P2
-                p = p * r + _P1
-                p = p * r + _P0
-                power = np.int32(np.int32(whole) << _EXPONENT_SHIFT)
-                weight = p * power.view(np.float32)
-                block_sum += weight
-                block_sum_by_y += weight * y
-        sums_B[block] = block_sum
+        largest_bits = np.int32(0)
+        for i in range(min(BLOCK, n_vocab - start)):
+            y = np.float32(logits_V[start + i] * factor + offset)
+            y = np.float32(_LEAST_BIASED if y < _LEAST_BIASED else y)
+            bits = np.int32(y.view(np.int32))
+            if bits > largest_bits:
+                largest_bits = bits
+            weight = _weight(y)
+            block_sum += weight
+            block_sum_by_y += weight * y
+        largest_y = np.float64(np.int32(largest_bits).view(np.float32)) - excess
+        bounds_B[block] = (largest_y - float(_BIAS_AND_HALF) + _ROUNDING) / np.float64(factor)
+        sums_B[block] = block_sum * correction
         total += sums_B[block]
-        total_by_y += np.float64(block_sum_by_y)
-    return total, (total_by_y / total - float(_BIAS_AND_HALF)) / _LOG2_E
+        total_by_y += block_sum_by_y * correction
+    return total, (total_by_y / total - excess - float(_BIAS_AND_HALF)) / _LOG2_E
 
 
 @compiled
-def first_of_largest(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32]) -> int:
-    """Index of the largest logit, the first of equals."""
-    block = 0
-    for other in range(1, maxima_B.size):
-        if maxima_B[other] > maxima_B[block]:
-            block = other
-    i = block * BLOCK
-    while logits_V[i] != maxima_B[block]:
-        i += 1
-    return i
+def first_of_largest(
+    logits_V: NDArray[np.float32], reference: float, bounds_B: NDArray[np.float32]
+) -> int:
+    """Index of the largest logit, the first of equals; `bounds_B` at scale 1. -1: the reference is
+    so far off that the bounds say nothing.
+
+    The bounds were rounded, so that all logits within the rounding of the largest are compared.
+    """
+    n_vocab = logits_V.size
+    n_blocks = -(-n_vocab // BLOCK)
+    bound = bounds_B[0]
+    for block in range(1, n_blocks):
+        if bounds_B[block] > bound:
+            bound = bounds_B[block]
+    least_bound = bound - 2.0 * _ROUNDING
+    floor = np.float32(reference + least_bound)
+    index = -1
+    for block in range(n_blocks):
+        if bounds_B[block] >= least_bound:
+            for row in range(-(-min(BLOCK, n_vocab - block * BLOCK) // ROW)):
+                start = block * BLOCK + row * ROW
+                n_here = min(ROW, n_vocab - start)
+                n_reaching = np.int32(0)
+                for i in range(n_here):
+                    n_reaching += np.int32(logits_V[start + i] >= floor)
+                if n_reaching > 0:
+                    for i in range(start, start + n_here):
+                        if index < 0 or logits_V[i] > logits_V[index]:
+                            index = i
+    return index
 
 
 @compiled
 def at_least(
     logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
+    reference: float,
+    bounds_B: NDArray[np.float32],
     floor: float,
     ids_V: NDArray[np.int64],
 ) -> int:
@@ -161,19 +165,19 @@ def at_least(
     n = 0
     floor32 = np.float32(floor)
     n_vocab = logits_V.size
-    for block in range(maxima_B.size):
-        if maxima_B[block] >= floor32:
-            start = block * BLOCK
-            for chunk in range(start, min(n_vocab, start + BLOCK), _CHUNK):
-                if chunk + _CHUNK <= n_vocab:
-                    n_here = np.int32(0)
-                    for i in range(_CHUNK):
-                        n_here += np.int32(logits_V[chunk + i] >= floor32)
-                    if n_here == 0:
-                        continue
-                for i in range(chunk, min(n_vocab, chunk + _CHUNK)):
-                    ids_V[n] = i
-                    n += int(logits_V[i] >= floor32)
+    n_blocks = -(-n_vocab // BLOCK)
+    for block in range(n_blocks):
+        if bounds_B[block] >= floor - reference:
+            for row in range(-(-min(BLOCK, n_vocab - block * BLOCK) // ROW)):
+                start = block * BLOCK + row * ROW
+                n_here = min(ROW, n_vocab - start)
+                n_reaching = np.int32(0)
+                for i in range(n_here):
+                    n_reaching += np.int32(logits_V[start + i] >= floor32)
+                if n_reaching > 0:
+                    for i in range(start, start + n_here):
+                        ids_V[n] = i
+                        n += int(logits_V[i] >= floor32)
     return n
 
 
@@ -187,84 +191,41 @@ def gather(
 
 
 @compiled
-def n_at_least(logits_V: NDArray[np.float32], maxima_B: NDArray[np.float32], floor: float) -> int:
-    """How many logits are >= floor."""
-    floor32 = np.float32(floor)
-    n = 0
-    for block in range(maxima_B.size):
-        if maxima_B[block] >= floor32:
-            start = block * BLOCK
-            n_here = np.int32(0)
-            for i in range(min(BLOCK, logits_V.size - start)):
-                n_here += np.int32(logits_V[start + i] >= floor32)
-            n += int(n_here)
-    return n
-
-
-@compiled
-def largest(
-    logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
-    k: int,
-    ids_V: NDArray[np.int64],
-) -> int:
-    """Write the indices of the k largest logits to the head of `ids_V`, rising; of equals the
-    first. How many there are: k, or fewer where that many are not banned.
-
-    A floor with k to 4 k logits above it is found by halving; those few are then looked at.
-    """
-    top = np.float64(maxima_B.max())
-    depth, too_shallow, deep_enough = _FIRST_DEPTH, 0.0, np.inf
-    for _ in range(_MAX_HALVINGS):
-        n = n_at_least(logits_V, maxima_B, top - depth)
-        if n < k:
-            too_shallow = depth
-        else:
-            deep_enough = depth
-            if n <= 4 * k:
-                break
-        depth = 2 * depth if deep_enough == np.inf else (too_shallow + deep_enough) / 2
-    n = at_least(logits_V, maxima_B, max(top - deep_enough, _LEAST_FINITE), ids_V)
-    if n <= k:
-        return n
-    candidates_N = np.empty(n, np.float32)
-    gather(logits_V, ids_V[:n], candidates_N)
-    least = np.partition(candidates_N, n - k)[n - k]
-    n_equal_kept = k - np.count_nonzero(candidates_N > least)
-    n_kept = 0
-    for i in range(n):
-        if candidates_N[i] == least:
-            n_equal_kept -= 1
-        if candidates_N[i] > least or (candidates_N[i] == least and n_equal_kept >= 0):
-            ids_V[n_kept] = ids_V[i]
-            n_kept += 1
-    return n_kept
-
-
-@compiled
 def draw_from_blocks(
     logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
-    top: float,
+    reference: float,
     scale: float,
     sums_B: NDArray[np.float64],
     target: float,
 ) -> int:
-    """Index at which the running sum of exp((logit - top) * scale) passes `target`.
+    """Index at which the running sum of exp((logit - reference) * scale) passes `target`.
 
-    `sums_B` as `block_sums` left them; only one block is walked.
+    `sums_B` as `block_sums` left them; only one block is summed again, row by row, and one row is
+    walked.
     """
-    chosen, passed = 0, 0.0
-    for block in range(maxima_B.size):
-        if sums_B[block] > 0.0:
-            chosen = block
-            if passed + sums_B[block] > target:
-                break
+    n_vocab = logits_V.size
+    start, before, passed = 0, 0.0, 0.0
+    for block in range(-(-n_vocab // BLOCK)):
+        if sums_B[block] > _EMPTY:
+            start, before = block * BLOCK, passed
             passed += sums_B[block]
-    start = chosen * BLOCK
-    last = -1
-    for i in range(start, min(logits_V.size, start + BLOCK)):
-        share = np.exp((np.float64(logits_V[i]) - top) * scale)
+            if passed > target:
+                break
+    factor, offset, _ = _line(reference, scale)
+    chosen, passed = start, before
+    for row in range(start, min(n_vocab, start + BLOCK), ROW):
+        row_sum = np.float32(0.0)
+        for i in range(min(ROW, n_vocab - row)):
+            y = np.float32(logits_V[row + i] * factor + offset)
+            row_sum += _weight(np.float32(_LEAST_BIASED if y < _LEAST_BIASED else y))
+        if row_sum > _EMPTY * ROW / BLOCK:
+            chosen, before = row, passed
+            passed += np.float64(row_sum)
+            if passed > target:
+                break
+    last, passed = -1, before
+    for i in range(chosen, min(n_vocab, chosen + ROW)):
+        share = np.exp((np.float64(logits_V[i]) - reference) * scale)
         if share > 0.0:
             last = i
             passed += share
@@ -275,54 +236,92 @@ def draw_from_blocks(
 
 @compiled
 def draw_falling(
-    logits_K: NDArray[np.float32],
+    logits_V: NDArray[np.float32],
+    ids_K: NDArray[np.int64],
     scale: float,
     top_p: float,
     min_p: float,
     total: float,
     uniform: float,
+    shares_K: NDArray[np.float64],
 ) -> int:
-    """Position drawn from logits that fall, after the cuts of min-p and top-p.
+    """Index drawn from those whose logits fall, after the cuts of min-p and top-p.
 
     Shares are exp((logit - first) * scale); top-p is of `total`, or of their own sum where that is
-    0. The first always stays.
+    0. The first always stays. `shares_K` is scratch.
     """
-    shares_K = np.exp((logits_K.astype(np.float64) - np.float64(logits_K[0])) * scale)
-    wanted = top_p * (total if total > 0.0 else shares_K.sum())
-    kept, n_kept = 0.0, 0
-    for share in shares_K:
-        if n_kept > 0 and (share < min_p or (top_p < 1.0 and kept >= wanted)):
-            break
-        kept += share
+    first = np.float64(logits_V[ids_K[0]])
+    for i in range(ids_K.size):
+        shares_K[i] = np.exp((np.float64(logits_V[ids_K[i]]) - first) * scale)
+    wanted = np.inf
+    if top_p < 1.0:
+        wanted = top_p * (total if total > 0.0 else shares_K.sum())
+    kept, n_kept = shares_K[0], 1
+    while n_kept < ids_K.size and shares_K[n_kept] >= min_p and kept < wanted:
+        kept += shares_K[n_kept]
         n_kept += 1
     target, passed = uniform * kept, 0.0
     for i in range(n_kept):
         passed += shares_K[i]
         if passed > target:
-            return i
-    return n_kept - 1
+            return int(ids_K[i])
+    return int(ids_K[n_kept - 1])
+
+
+@compiled
+def _survey(
+    logits_V: NDArray[np.float32],
+    bounds_B: NDArray[np.float32],
+    sums_B: NDArray[np.float64],
+) -> tuple[int, float, float, float]:
+    """(index of the largest logit, the reference, the total and the mean of `block_sums` at scale
+    1); index -1: no choice."""
+    reference = -np.inf
+    for i in range(min(_N_ASKED, logits_V.size)):
+        reference = max(reference, np.float64(logits_V[i]))
+    if not np.isfinite(reference):
+        reference = 0.0
+    total, mean = block_sums(logits_V, reference, 1.0, bounds_B, sums_B)
+    if np.isfinite(total):
+        index = first_of_largest(logits_V, reference, bounds_B)
+        if index >= 0 and (
+            _FURTHEST_BELOW <= np.float64(logits_V[index]) - reference <= _FURTHEST_ABOVE
+        ):
+            return index, reference, total, mean
+    reference = -np.inf
+    for logit in logits_V:
+        if np.isnan(logit):
+            return -1, 0.0, 0.0, 0.0
+        reference = max(reference, np.float64(logit))
+    if not abs(reference) <= LARGEST:
+        return -1, 0.0, 0.0, 0.0
+    total, mean = block_sums(logits_V, reference, 1.0, bounds_B, sums_B)
+    return first_of_largest(logits_V, reference, bounds_B), reference, total, mean
 
 
 @compiled
 def pick_greedy(
     logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
+    bounds_B: NDArray[np.float32],
     sums_B: NDArray[np.float64],
 ) -> tuple[int, float, float]:
     """(index of the largest logit, its log-probability, the entropy); index -1: no choice."""
-    if not block_maxima(logits_V, maxima_B) or not np.isfinite(maxima_B.max()):
+    index, reference, total, mean = _survey(logits_V, bounds_B, sums_B)
+    if index < 0:
         return -1, 0.0, 0.0
-    index = first_of_largest(logits_V, maxima_B)
-    total, mean = block_sums(logits_V, maxima_B, np.float64(logits_V[index]), 1.0, sums_B)
-    return index, min(0.0, -np.log(total)), max(0.0, np.log(total) - mean)
+    log_total = np.log(total)
+    logprob = np.float64(logits_V[index]) - reference - log_total
+    return index, min(0.0, logprob), max(0.0, log_total - mean)
 
 
 @compiled
 def pick_random(
     logits_V: NDArray[np.float32],
-    maxima_B: NDArray[np.float32],
+    bounds_B: NDArray[np.float32],
     sums_B: NDArray[np.float64],
+    heads_C: NDArray[np.float32],
     ids_V: NDArray[np.int64],
+    keys_V: NDArray[np.int64],
     temperature: float,
     top_k: int,
     top_p: float,
@@ -336,42 +335,42 @@ def pick_random(
     min-p relative to the best. All three keep a head of the falling order (ties: lower index
     first), so the shortest head wins.
     """
-    if not block_maxima(logits_V, maxima_B):
+    index, reference, total, mean = _survey(logits_V, bounds_B, sums_B)
+    if index < 0:
         return -1, 0.0, 0.0
-    top = np.float64(maxima_B.max())
-    if not np.isfinite(top):
-        return -1, 0.0, 0.0
-    total_at_1, mean = block_sums(logits_V, maxima_B, top, 1.0, sums_B)
-    log_total = np.log(total_at_1)
+    top = np.float64(logits_V[index])
+    log_total = np.log(total)
     entropy = max(0.0, log_total - mean)
+    log_total += reference
     scale = 1.0 / temperature
-    n_vocab = logits_V.size
-    has_top_k = 0 < top_k < n_vocab
-    total = 0.0
-    if not has_top_k and (top_p < 1.0 or min_p <= 0.0):
-        total, _ = block_sums(logits_V, maxima_B, top, scale, sums_B)
-    if not has_top_k and top_p >= 1.0 and min_p <= 0.0:
-        index = draw_from_blocks(logits_V, maxima_B, top, scale, sums_B, uniform * total)
-        return index, min(0.0, np.float64(logits_V[index]) - top - log_total), entropy
-
-    n = 0
-    if has_top_k:
-        n = largest(logits_V, maxima_B, top_k, ids_V)
-    elif min_p > 0.0:
-        floor = top + np.log(min_p) * temperature - 1e-4 * temperature
-        n = at_least(logits_V, maxima_B, floor, ids_V)
+    if 0 < top_k < logits_V.size:
+        n, total = largest(logits_V, top, top_k, heads_C, ids_V, keys_V), 0.0
     else:
-        depth, reached = 2.0, 0.0
-        while reached < top_p * total and depth < 1000.0:
-            depth *= 2.0
-            n = at_least(logits_V, maxima_B, top - depth * temperature, ids_V)
-            reached = 0.0
-            for i in range(n):
-                reached += np.exp((np.float64(logits_V[ids_V[i]]) - top) * scale)
-    ids_K = ids_V[:n]
-    ids_K = ids_K[np.argsort(-logits_V[ids_K], kind="mergesort")]
-    index = ids_K[draw_falling(logits_V[ids_K], scale, top_p, min_p, total, uniform)]
-    return index, min(0.0, np.float64(logits_V[index]) - top - log_total), entropy
+        if temperature != 1.0 and (top_p < 1.0 or min_p <= 0.0):
+            reference = top
+            total, _ = block_sums(logits_V, reference, scale, bounds_B, sums_B)
+        if top_p >= 1.0 and min_p <= 0.0:
+            index = draw_from_blocks(logits_V, reference, scale, sums_B, uniform * total)
+            return index, min(0.0, np.float64(logits_V[index]) - log_total), entropy
+        # From here on shares are relative to the best. Only top-p asks for their total.
+        total *= np.exp((reference - top) * scale)
+        if min_p > 0.0:
+            floor = top + np.log(min_p) * temperature - 1e-4 * temperature
+            n = at_least(logits_V, reference, bounds_B, floor, ids_V)
+        else:
+            n, depth, reached = 0, 2.0, 0.0
+            while reached < top_p * total and depth < 1000.0:
+                depth *= 2.0
+                n = at_least(logits_V, reference, bounds_B, top - depth * temperature, ids_V)
+                reached = 0.0
+                for i in range(n):
+                    reached += np.exp((np.float64(logits_V[ids_V[i]]) - top) * scale)
+        for i in range(n):
+            keys_V[i] = key_of(logits_V, ids_V[i])
+        sort_falling(keys_V, n, ids_V)
+    shares_V = keys_V.view(np.float64)
+    index = draw_falling(logits_V, ids_V[:n], scale, top_p, min_p, total, uniform, shares_V[:n])
+    return index, min(0.0, np.float64(logits_V[index]) - log_total), entropy
 
 
 def _flag_is_up(flag: Any) -> bool:
@@ -384,16 +383,7 @@ def must_be_compiled() -> bool:
     return not is_kept(pick_greedy)
 
 
-def _compiled_callback(function: Callable[[Any], bool]) -> Any:
-    signature = numba.types.boolean(numba.types.CPointer(numba.types.uint8))  # type: ignore[no-untyped-call]
-    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
-    keep(callback, function)
-    callback.compile()
-    return callback
-
-
 # llama.cpp's abort callback, `bool (*)(void *flag)`, as machine code. A Python function would have
 # to take the interpreter's lock some 270 times per prefill, and wait up to 5 ms each time while
-# another thread runs Python code. Kept here for the life of the process, as C may call it.
-_abort_callback = _compiled_callback(_flag_is_up)
-ABORT_CALLBACK_ADDRESS: int = _abort_callback.address
+# another thread runs Python code.
+ABORT_CALLBACK_ADDRESS: int = callback_address(_flag_is_up)

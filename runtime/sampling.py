@@ -5,18 +5,20 @@ random number of a step is a hash of (seed, alternative, step), not the state of
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import kernels
+from runtime import kernels, top_k
 from runtime.errors import DecodeError
 
 DEFAULT_DEADLINE_MS = 1000.0
 
 _MASK_64 = (1 << 64) - 1
+# Half the time of a call of the class.
+_new = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,12 @@ class SamplingConfig:
     seed: int = 0
     max_tokens: int | None = None
     """None: by mode (see stopping.MAX_TOKENS)."""
+    min_logprob: float = -math.inf
+    """A completion is over where all of it together is less likely."""
     deadline_ms: float | None = None
     """From the start of the request; None: DEFAULT_DEADLINE_MS, math.inf: no deadline."""
+    changes_logits: bool = field(init=False, repr=False, compare=False)
+    """Whether some logits are to be changed before a token is chosen."""
 
     def __post_init__(self) -> None:
         assert self.temperature >= 0.0 and math.isfinite(self.temperature), f"{self.temperature=}"
@@ -61,17 +67,15 @@ class SamplingConfig:
         assert self.penalty_window_tokens >= 0, f"{self.penalty_window_tokens=}"
         assert all(bias < math.inf for _, bias in self.logit_bias), f"{self.logit_bias=}"
         assert self.max_tokens is None or self.max_tokens > 0, f"{self.max_tokens=}"
+        assert self.min_logprob <= 0.0, f"{self.min_logprob=}"
         assert self.deadline_ms is None or self.deadline_ms >= 0.0, f"{self.deadline_ms=}"
-
-    @property
-    def changes_logits(self) -> bool:
-        """Whether some logits are to be changed before a token is chosen."""
-        return bool(
-            self.logit_bias
+        changes_logits = (
+            bool(self.logit_bias)
             or self.repetition_penalty != 1.0
-            or self.frequency_penalty
-            or self.presence_penalty
+            or self.frequency_penalty != 0.0
+            or self.presence_penalty != 0.0
         )
+        object.__setattr__(self, "changes_logits", changes_logits)
 
     @property
     def effective_deadline_ms(self) -> float:
@@ -94,17 +98,19 @@ class Sampler:
 
     def __init__(self, n_vocab: int) -> None:
         n_blocks = -(-n_vocab // kernels.BLOCK)
-        self._maxima_B = np.empty(n_blocks, np.float32)
+        self._bounds_B = np.empty(n_blocks, np.float32)
         self._sums_B = np.empty(n_blocks, np.float64)
-        self._ids_V = np.empty(n_vocab, np.int64)
+        self._heads_C = np.empty(top_k.n_heads_at_most(n_vocab), np.float32)
+        self._ids_V = np.empty(n_vocab + 1, np.int64)
+        self._keys_V = np.empty(n_vocab + 1, np.int64)
         self._allowed_V = np.empty(n_vocab, np.float32)
 
     def warm_up(self) -> None:
         """Compile the kernels, or read them from numba's cache, before someone waits for them."""
-        logits_V = np.zeros(self._ids_V.size, np.float32)
+        logits_V = np.zeros(self._allowed_V.size, np.float32)
         for temperature in (0.0, 1.0):
             config = SamplingConfig(temperature=temperature)
-            self.pick(logits_V, config, uniform=0.0, allowed_ids=self._ids_V[:1] * 0)
+            self.pick(logits_V, config, uniform=0.0, allowed_ids=np.zeros(1, np.int64))
 
     def pick(
         self,
@@ -120,6 +126,8 @@ class Sampler:
         `ids_N` are the tokens so far, of which penalties ask. The logits are as before afterwards.
         """
         if not config.changes_logits:
+            if allowed_ids is None:
+                return _new(Pick, self._pick(logits_V, config, uniform))
             return self._among(logits_V, config, uniform, allowed_ids)
         changed_ids, changed = _changed_logits(logits_V, config, ids_N)
         before = logits_V[changed_ids]
@@ -146,18 +154,16 @@ class Sampler:
     def _pick(
         self, logits_V: NDArray[np.float32], config: SamplingConfig, uniform: float
     ) -> tuple[int, float, float]:
-        maxima_B, sums_B = self._maxima_B, self._sums_B
-        if logits_V.size != self._ids_V.size:
-            n_blocks = -(-logits_V.size // kernels.BLOCK)
-            maxima_B, sums_B = maxima_B[:n_blocks], sums_B[:n_blocks]
         if config.temperature == 0.0:
-            picked = kernels.pick_greedy(logits_V, maxima_B, sums_B)
+            picked = kernels.pick_greedy(logits_V, self._bounds_B, self._sums_B)
         else:
             picked = kernels.pick_random(
                 logits_V,
-                maxima_B,
-                sums_B,
+                self._bounds_B,
+                self._sums_B,
+                self._heads_C,
                 self._ids_V,
+                self._keys_V,
                 config.temperature,
                 config.top_k,
                 config.top_p,
@@ -165,10 +171,14 @@ class Sampler:
                 uniform,
             )
         if picked[0] < 0:
-            raise DecodeError(
-                "the model computed logits that are not numbers: its file is probably damaged, "
-                "export or download it again"
-            )
+            top = logits_V.max()
+            if abs(top) <= kernels.LARGEST or not np.isfinite(top):
+                raise DecodeError(
+                    "the model computed logits that are not numbers: its file is probably damaged, "
+                    "export or download it again"
+                )
+            # A bias may be that large. Only differences count.
+            return self._pick(logits_V - top, config, uniform)
         return picked
 
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime import kernels
+from runtime import kernels, top_k
 from runtime.errors import DecodeError
 from runtime.sampling import Sampler, SamplingConfig, uniform_of
 
-SIZES = (1, 2, 7, 255, 256, 257, 511, 513, 1000, 16_384, 32_000, 49_153)
+SIZES = (1, 2, 7, 63, 65, 511, 513, 1000, 1023, 1024, 1025, 16_384, 32_000, 49_153)
 
 
 def reference_kept(logits: NDArray[np.float32], config: SamplingConfig) -> NDArray[np.int64]:
@@ -179,45 +179,88 @@ def test_all_banned() -> None:
 
 
 def test_fast_exp_is_as_exact_as_promised() -> None:
-    """One logit per block beside a 0, so that each block's sum is one exp."""
-    exponents = np.linspace(0.1 - kernels.NEGLIGIBLE, 0.0, 4001)
-    worst = 0.0
-    for scale in (1.0, 4.0):
+    """One logit per block, so that each block's sum is one exp: as far above the reference as is
+    allowed, and far below. (The banned ones count as the least float.)"""
+    exponents = np.linspace(-60.0, 60.0, 4001).astype(np.float32)
+    for reference, scale in ((0.0, 1.0), (7.3, 1.0), (-31.7, 1.0), (7.3, 4.0)):
         logits = np.full(4001 * kernels.BLOCK, -np.inf, np.float32)
-        logits[:: kernels.BLOCK] = exponents / scale
-        maxima, sums = np.empty(4001, np.float32), np.empty(4001, np.float64)
-        assert kernels.block_maxima(logits, maxima)
-        kernels.block_sums(logits, maxima, 0.0, scale, sums)
-        exact = np.exp(logits[:: kernels.BLOCK].astype(np.float64) * scale)
-        worst = max(worst, float(np.abs(sums / exact - 1.0).max()))
-    # The polynomial's own error, and the rounding of an argument up to 26 in single precision.
-    assert worst < 1e-5
+        logits[:: kernels.BLOCK] = exponents / scale + reference
+        bounds, sums = np.empty(4001, np.float32), np.empty(4001, np.float64)
+        kernels.block_sums(logits, reference, scale, bounds, sums)
+        exact = logits[:: kernels.BLOCK].astype(np.float64) - reference
+        # The polynomial's own error, and the rounding of an argument up to 214 in single precision.
+        assert np.abs(sums / np.exp(exact * scale) - 1.0).max() < 1.5e-5
+        assert (bounds >= exact).all()
+        assert (bounds[1:] <= exact[1:] + 2e-3).all()
 
 
-def test_what_is_left_out_is_negligible() -> None:
-    """The worst case: one likely token, and every other just below the threshold."""
+def test_many_unlikely_tokens_count() -> None:
+    """One likely token, and all others far below it, which together are worth 7.5e-4."""
     n = 49_152
-    logits = np.full(n, -kernels.NEGLIGIBLE - 0.001, np.float32)
+    logits = np.full(n, -18.0, np.float32)
     logits[0] = 0.0
     pick = Sampler(n).pick(logits, SamplingConfig(), uniform=0.0)
-    assert pick.logprob == pytest.approx(reference_logprobs(logits)[0], abs=8e-4)
+    assert pick.logprob == pytest.approx(reference_logprobs(logits)[0], abs=1e-5)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 1200), st.integers(1, 60), st.floats(0.0, 8.0))
+@pytest.mark.parametrize("temperature", [0.0, 0.8, 1.0])
+@pytest.mark.parametrize("shift", [-800.0, -150.0, 150.0, 800.0, 3e5, -1e9])
+@pytest.mark.parametrize("first", [0.0, -np.inf, -300.0])
+def test_logits_anywhere(temperature: float, shift: float, first: float) -> None:
+    """Whatever the logits' level is, and wherever the first tokens lie, from which it is guessed:
+    the choice is that of the same logits around 0."""
+    plain = np.round(random_logits(3000, seed=2), 1)
+    plain[:8] += np.float32(first)
+    shifted = plain + np.float32(shift)
+    config = SamplingConfig(temperature=temperature)
+    sampler = Sampler(3000)
+    for uniform in (0.0, 0.4, 0.9):
+        pick = sampler.pick(shifted, config, uniform=uniform)
+        logprobs = reference_logprobs(shifted)
+        assert pick.logprob == pytest.approx(logprobs[pick.token_id], abs=2e-5)
+        assert pick.entropy == pytest.approx(reference_entropy(shifted), abs=1e-3)
+        if temperature == 0.0:
+            assert pick.token_id == int(np.argmax(shifted))
+        elif abs(shift) < 1000:
+            # Half a tenth is what rounding at that level does to a logit.
+            expected = reference_shares(shifted, config)
+            below = expected.cumsum()
+            assert below[pick.token_id] - expected[pick.token_id] <= uniform + 1e-4
+            assert uniform - 1e-4 <= below[pick.token_id]
+
+
+def test_a_bias_of_any_size() -> None:
+    logits = random_logits(700, seed=9)
+    sampler = Sampler(700)
+    for temperature in (0.0, 0.8):
+        config = SamplingConfig(temperature=temperature, logit_bias=((5, 1e9),))
+        assert sampler.pick(logits, config, uniform=0.7) == (5, 0.0, 0.0)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6000), st.integers(1, 60), st.floats(0.0, 8.0))
 @settings(max_examples=80, deadline=None)
 def test_the_k_largest_are_the_references(seed: int, n: int, k: int, spread: float) -> None:
-    """Also with ties, banned tokens, and fewer tokens than k."""
+    """In their order; also with ties, banned tokens, and fewer tokens than k."""
     rng = np.random.default_rng(seed)
     logits = np.round(spread * rng.standard_normal(n), 1).astype(np.float32)
     logits[rng.random(n) < 0.2] = -np.inf
     logits[0] = 1.0
-    maxima = np.empty(-(-n // kernels.BLOCK), np.float32)
-    ids = np.empty(n, np.int64)
-    kernels.block_maxima(logits, maxima)
-    n_found = kernels.largest(logits, maxima, k, ids)
+    heads = np.empty(top_k.n_heads_at_most(n), np.float32)
+    ids, keys = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    n_found = top_k.largest(logits, float(logits.max()), k, heads, ids, keys)
     order = np.argsort(-logits, kind="stable")
-    expected = [int(i) for i in order[:k] if np.isfinite(logits[i])]
-    assert sorted(ids[:n_found].tolist()) == sorted(expected)
+    assert ids[:n_found].tolist() == [int(i) for i in order[:k] if np.isfinite(logits[i])]
+
+
+@pytest.mark.parametrize("n", [255, 256, 257, 2000])
+def test_falling_order(n: int) -> None:
+    """Few are counted, many sorted."""
+    logits = np.random.default_rng(n).integers(-9, 9, n).astype(np.float32)
+    logits[::3] *= -1.0  # Zeros of both signs are equal.
+    keys = np.array([top_k.key_of(logits, i) for i in range(n)])
+    ids = np.empty(n, np.int64)
+    top_k.sort_falling(keys, n, ids)
+    assert ids.tolist() == np.argsort(-logits, kind="stable").tolist()
 
 
 def reference_penalized(
