@@ -6,6 +6,7 @@ so that asking for help is quick.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -153,7 +154,11 @@ def serve(ctx: click.Context, bundle: Path | None, port: int | None) -> None:
 
     stdout_fd = claim_stdout()
     greeting = greet(0, stdout_fd)
-    from lsp_server.server import StarlingServer
+    from lsp_server.opening import no_collection
+
+    with no_collection():
+        from lsp_server.server import StarlingServer
+    gc.freeze()  # Modules live as long as the process: no collection looks at them again.
 
     server = StarlingServer(bundle_path=bundle_path_of(ctx, bundle))
     ctx.exit(server.serve_stdio(greeting, stdout_fd))

@@ -1,6 +1,6 @@
 """What `starling doctor` examines: each check names what was found and, if it is wrong, the cure.
 
-It changes nothing but the kernel cache. Every check runs, whatever the others found.
+It changes nothing but where compiled kernels are kept. Every check runs, whatever the others found.
 """
 
 import importlib
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from lsp_server.findings import Check
 from lsp_server.framing import frame
-from lsp_server.surroundings import examine_surroundings
+from lsp_server.kernel_library import REPOSITORY, is_wanted
+from lsp_server.surroundings import Check, examine_surroundings
 from runtime.bundle import Bundle, default_bundle_directory, open_bundle
 from runtime.errors import StarlingRuntimeError
 
@@ -59,7 +59,7 @@ def examine(bundle_path: Path | None) -> list[Check]:
             _guarded("graphics card", _check_gpu),
             _guarded("model", lambda: _check_model(bundle)),
         ]
-    checks += [_guarded("attribution index", lambda: _check_index(bundle))]
+    checks += [_guarded("attribution index", lambda: _check_index(bundle)), _check_library()]
     return checks
 
 
@@ -167,6 +167,22 @@ def _check_model(bundle: Bundle) -> Check:
         ok=True,
         found=f"loads and answers (two tokens in {completion.timing.total_ms:.0f} ms)",
     )
+
+
+def _check_library() -> Check:
+    """Makes it of what the checks before had compiled; nothing is wrong where it cannot be made."""
+    if not is_wanted():
+        return Check(
+            name="kernel library", ok=True, found="none (on Linux only, unless switched off)"
+        )
+    from lsp_server.kernel_build import command
+
+    done = subprocess.run(
+        command(), cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    said = next(iter(done.stderr.splitlines()[-1:]), f"exit status {done.returncode}")
+    found = "is there: servers start without numba" if done.returncode == 0 else f"none ({said})"
+    return Check(name="kernel library", ok=True, found=found)
 
 
 def _check_index(bundle: Bundle) -> Check:

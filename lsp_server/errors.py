@@ -5,6 +5,7 @@ LspServerError
  +-- CursorError        the cursor of the command line stands outside its file
  +-- FramingError       the client's bytes are not LSP messages
  +-- ExplainError       a text cannot be explained
+ +-- KernelLibraryError the library of compiled kernels cannot be made here
  +-- WebServerError     the local web server cannot start, or not show what was asked for
 
 Each message is one sentence that names the cure. Stale, superseded, cancelled and empty answers are
@@ -26,6 +27,10 @@ class CursorError(LspServerError):
 
 class FramingError(LspServerError):
     """The bytes on stdin are not framed as LSP messages."""
+
+
+class KernelLibraryError(LspServerError):
+    """There is no compiler, no folder for it, or nothing to make it of."""
 
 
 class WebServerError(LspServerError):

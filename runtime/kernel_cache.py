@@ -1,6 +1,6 @@
 """Where numba keeps compiled kernels between runs: on disk if it can, and never at the user's cost.
 
-`attribution.kernel` has the same, because neither package imports the other.
+`attribution.kernel_cache` has the same, because neither package imports the other.
 """
 
 import contextlib
