@@ -50,10 +50,10 @@ class Chooser:
 
     def choose(self, request: Request) -> tuple[OtherFile, ...]:
         """At most MAX_OTHER_FILES excerpts; those shown before, where they are about as good."""
-        path = _path_of(request.uri)
+        path = path_of(request.uri)
         if path is None:
             return ()
-        root = _root_of(path, request.root_uris)
+        root = root_of(path, request.root_uris)
         text = source_text.to_model_text(request.text)
         imported = imported_files(text, path, root)
         sources = self._candidates(request, imported, path, root)
@@ -84,8 +84,9 @@ class Chooser:
             self._refusals[root] = Refusals(root)
         refusals = self._refusals[root]
         open_files = {
-            other: file for file in request.open_files if (other := _path_of(file.uri)) is not None
+            other: file for file in request.open_files if (other := path_of(file.uri)) is not None
         }
+        self._sources.keep_open(open_files)
         sources: dict[Path, Source] = {}
         for other in _in_question(request, imported, list(open_files), path):
             is_new = other != path and other not in sources
@@ -106,12 +107,33 @@ class Chooser:
         return sources
 
 
+def first_in_question(request: Request, path: Path, root: Path) -> Iterator[Path]:
+    """What tells most of a document, by any rule but its content; not judged, maybe repeated."""
+    imported = imported_files(source_text.to_model_text(request.text), path, root)
+    open_paths = [one for file in request.open_files if (one := path_of(file.uri)) is not None]
+    return _in_question(request, imported, open_paths, path)
+
+
+def path_of(uri: str) -> Path | None:
+    """None for what lies in no folder: documents without a name, remote ones."""
+    if not uri.startswith("file:"):
+        return None
+    path = to_fs_path(uri)
+    return Path(path) if path else None
+
+
+def root_of(path: Path, root_uris: tuple[str, ...]) -> Path:
+    """The workspace folder of a file; of a file alone its own folder."""
+    roots = [root for uri in root_uris if (root := path_of(uri)) and path.is_relative_to(root)]
+    return max(roots, key=lambda root: len(root.parts), default=path.parent)
+
+
 def _in_question(
     request: Request, imported: list[Path], open_paths: list[Path], path: Path
 ) -> Iterator[Path]:
     yield from imported
     yield from open_paths
-    yield from filter(None, map(_path_of, request.closed_uris))
+    yield from filter(None, map(path_of, request.closed_uris))
     yield from _siblings(path)
 
 
@@ -185,17 +207,3 @@ def _holds(files: tuple[OtherFile, ...], sources: Mapping[str, Source]) -> bool:
 def _worth(files: tuple[OtherFile, ...], weights: Mapping[str, float]) -> float:
     names = names_in("\n".join(file.text for file in files))
     return math.fsum(weights[name] for name in weights.keys() & names)
-
-
-def _path_of(uri: str) -> Path | None:
-    """None for what lies in no folder: documents without a name, remote ones."""
-    if not uri.startswith("file:"):
-        return None
-    path = to_fs_path(uri)
-    return Path(path) if path else None
-
-
-def _root_of(path: Path, root_uris: tuple[str, ...]) -> Path:
-    """The workspace folder of a file; of a file alone its own folder."""
-    roots = [root for uri in root_uris if (root := _path_of(uri)) and path.is_relative_to(root)]
-    return max(roots, key=lambda root: len(root.parts), default=path.parent)

@@ -68,6 +68,9 @@ class Neighbours:
     def __init__(self, submit: Callable[[Callable[[], None]], object] | None = None) -> None:
         """`submit` runs a job, later and in another thread unless a test says otherwise."""
         self.enabled = True
+        self.on_request: Callable[[Request], None] | None = None
+        """Called with what each choice is made from, in the event loop's thread."""
+        self.latest: Request | None = None
         self._submit = submit or self._in_own_thread
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -136,6 +139,9 @@ class Neighbours:
         holds = known and known.moment == moment and abs(known.line - line) <= DRIFT_LINES
         if not holds and not is_pending and document.n_chars <= MAX_DOCUMENT_CHARS:
             request = self._request(documents, document, line, root_uris, known)
+            self.latest = request
+            if self.on_request is not None:
+                self.on_request(request)
             with self._lock:
                 self._pending.add(document.uri)
             self._submit(lambda: self._choose(document.uri, moment, line, request))

@@ -161,7 +161,6 @@ class Refusals:
 
     def __init__(self, root: Path) -> None:
         """Raises OSError where `root` cannot be looked at."""
-        self._root = root
         self._real_root = Path(os.path.realpath(root))
         self._ignored = _IgnoreFiles(self._real_root)
 
@@ -178,6 +177,13 @@ class Refusals:
         if self._ignored.covers(real):
             return Verdict(may_read=False, reason="git ignores it")
         return _of_kind(real)
+
+    def may_enter(self, folder: Path) -> bool:
+        """Whether there may be files below a folder that may be read."""
+        real = Path(os.path.realpath(folder))
+        if not real.is_relative_to(self._real_root) or _FOREIGN_FOLDERS & set(real.parts):
+            return False
+        return real == self._real_root or not self._ignored.covers(real, is_folder=True)
 
 
 def _of_kind(path: Path) -> Verdict:
@@ -201,12 +207,12 @@ class _IgnoreFiles:
         self._top = next((one for one in (root, *root.parents) if (one / ".git").exists()), root)
         self._specs: dict[Path, tuple[int, GitIgnoreSpec]] = {}
 
-    def covers(self, path: Path) -> bool:
+    def covers(self, path: Path, *, is_folder: bool = False) -> bool:
         """Whether git ignores `path`, below `top`: it or a folder that it lies in."""
         parts = path.relative_to(self._top).parts
         for n_parts in range(1, len(parts) + 1):
-            is_folder = n_parts < len(parts)
-            if self._matches(self._top.joinpath(*parts[:n_parts]), is_folder=is_folder):
+            inside = is_folder or n_parts < len(parts)
+            if self._matches(self._top.joinpath(*parts[:n_parts]), is_folder=inside):
                 # What lies in an ignored folder cannot be taken back by a pattern (gitignore(5)).
                 return True
         return False

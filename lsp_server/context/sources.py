@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from lsp_server.context.refusals import MAX_FILE_BYTES
 from runtime import source_text
 
 MAX_CACHED_CHARS = 16_000_000
+# Instead of a time of change.
+_OPEN = "open"
 # A file with a NUL among its first bytes is binary; git looks at as many.
 _BINARY_HEAD_BYTES = 8_000
 
@@ -53,6 +55,27 @@ def names_in(text: str) -> frozenset[str]:
     return frozenset(_NAME.findall(text))
 
 
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Changes when the file does; () where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size
+
+
+def read_text(path: Path) -> str | None:
+    """Model text of a file; None where it is too large, no UTF-8 text, or gone."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES or b"\0" in data[:_BINARY_HEAD_BYTES]:
+            return None
+        return source_text.decode_source(data)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 class Sources:
     """Reads and remembers. For one thread."""
 
@@ -62,31 +85,30 @@ class Sources:
 
     def of_open(self, path: Path, file: OpenFile) -> Source:
         """An open document, as it stands in the editor."""
-        known = self._get(str(path), ("open", file.revision))
+        known = self._get(str(path), (_OPEN, file.revision))
         if known is None:
             known = Source(path, source_text.to_model_text(file.text))
-            self._put(str(path), ("open", file.revision), known)
+            self._put(str(path), (_OPEN, file.revision), known)
         return known
+
+    def keep_open(self, paths: Iterable[Path]) -> None:
+        """Forgets all documents that were read as open but these: nobody asks for them again."""
+        kept = set(map(str, paths))
+        for key, (stamp, _) in list(self._known.items()):
+            if isinstance(stamp, tuple) and stamp[0] == _OPEN and key not in kept:
+                self._n_chars -= _n_chars(self._known.pop(key))
 
     def of_file(self, path: Path) -> Source | None:
         """A file on disk; None where it is no UTF-8 text, or gone."""
-        try:
-            found = path.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
-            entry = self._known.get(str(path))
-            if entry is not None and entry[0] == stamp:
-                self._known.move_to_end(str(path))
-                return entry[1]
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError:
+        stamp = stamp_of(path)
+        if not stamp:
             return None
-        source = None
-        if len(data) <= MAX_FILE_BYTES and b"\0" not in data[:_BINARY_HEAD_BYTES]:
-            try:
-                source = Source(path, source_text.decode_source(data))
-            except UnicodeDecodeError:
-                pass
+        entry = self._known.get(str(path))
+        if entry is not None and entry[0] == stamp:
+            self._known.move_to_end(str(path))
+            return entry[1]
+        text = read_text(path)
+        source = None if text is None else Source(path, text)
         self._put(str(path), stamp, source)
         return source
 

@@ -190,3 +190,8 @@ def test_a_file_is_read_again_when_it_changes_and_only_then(tmp_path: Path) -> N
     assert sources.of_open(path, same) is shown
     path.unlink()
     assert sources.of_file(path) is None
+    # One that was closed is forgotten: otherwise a server that runs for weeks would grow.
+    sources.keep_open([path])
+    assert sources.of_open(path, same) is shown
+    sources.keep_open([tmp_path / "b.py"])
+    assert sources.of_open(path, same) is not shown

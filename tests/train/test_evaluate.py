@@ -211,10 +211,11 @@ def test_prompts_are_held_against_the_prompt_that_they_differ_from() -> None:
 def test_bits_per_byte_of_a_random_model_is_near_uniform(tiny_gguf: Path) -> None:
     files = tiny_corpus.files(4)
     with Engine.load(tiny_gguf) as engine:
-        result = bits_per_byte.bits_per_byte(engine, files, max_bytes=2000, seed=0)
+        lengths = bits_per_byte.code_lengths(engine, [file.text for file in files])
         n_tokens = sum(len(engine.tokenize(file.text)) for file in files)
     n_bytes = sum(len(file.text.encode()) for file in files)
     uniform = math.log2(engine.info.vocab_size) * n_tokens / n_bytes
+    result = bits_per_byte.summarize(bits_per_byte.by_project(lengths, files), seed=0)
     assert 0.7 * uniform < result["bits_per_byte"] < 2.5 * uniform
     low, high = result["interval"]
     assert low <= result["bits_per_byte"] <= high
@@ -257,9 +258,11 @@ def test_intervals_are_over_projects_where_there_are_enough() -> None:
 
 
 def test_too_little_text_is_an_error(tiny_gguf: Path) -> None:
+    (file,) = bits_per_byte.choose_files(tiny_corpus.files(1), max_bytes=1, seed=0)
     with Engine.load(tiny_gguf) as engine:
-        with pytest.raises(CorpusError, match="too short"):
-            bits_per_byte.bits_per_byte(engine, tiny_corpus.files(1), max_bytes=1, seed=0)
+        lengths = bits_per_byte.code_lengths(engine, [file.text])
+    with pytest.raises(CorpusError, match="too short"):
+        bits_per_byte.summarize(lengths, seed=0)
 
 
 @pytest.mark.parametrize("order", [None, *Order])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.engine import Engine
-from runtime.memory import SHARES
+from runtime.memory import SHARES, WORKSPACE_SHARES
 from tests.train import tiny_corpus
 from train.errors import CorpusError
 from train.evaluation import memory
@@ -23,7 +23,10 @@ def test_votes_help_a_random_model_in_repetitive_files(tiny_gguf: Path) -> None:
         report = fitted_shares(engine, files, max_files=6, seed=1)
     bits = report["bits_per_token"]
     assert bits["with the fitted shares"] < bits["with the engine's shares"] < bits["model alone"]
+    assert bits["the same, fitted"] < bits["the engine's and the workspace's"]
+    assert bits["the engine's and the workspace's"] < bits["with the engine's shares"]
     rows = report["rows"]
+    assert [row["workspace_engine"] for row in rows] == list(WORKSPACE_SHARES)
     assert [row["engine"] for row in rows] == list(SHARES) and rows[0]["fitted"] == 0
     assert rows[-1]["fitted"] > 0.8, "a random model should leave nearly all to long matches"
 

@@ -53,7 +53,7 @@ def loader(folder: Path, state: object = None, **changes: int) -> BatchLoader:
         folder / "tokens.bin",
         folder / "tokenizer.json",
         CONFIG,
-        state=state,  # type: ignore[arg-type]
+        state=state,
         **changes,
     )
 

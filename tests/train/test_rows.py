@@ -51,12 +51,12 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 
 def stream(tokens: Tokens, state: object = None, **changes: object) -> RowStream:
     tokenizer, shard = tokens
-    return RowStream(shard, tokenizer, replace(CONFIG, **changes), state)  # type: ignore[arg-type]
+    return RowStream(shard, tokenizer, replace(CONFIG, **changes), state)
 
 
 def rows(tokens: Tokens, **changes: object) -> Iterator[RowPlan]:
     tokenizer, shard = tokens
-    planner = RowPlanner(shard, tokenizer, replace(CONFIG, **changes))  # type: ignore[arg-type]
+    planner = RowPlanner(shard, tokenizer, replace(CONFIG, **changes))
     while True:
         yield planner.next_row()
 

@@ -123,7 +123,7 @@ def test_what_decides_samples_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "\n", "\n\n\n", "    \n  y", "é☺"])
 @pytest.mark.parametrize("cut", [kind for _, kind in fim_transform._CUTS])
-def test_cuts_of_awkward_texts_stay_inside(text: str, cut) -> None:  # type: ignore[no-untyped-def]
+def test_cuts_of_awkward_texts_stay_inside(text: str, cut) -> None:
     for seed in range(50):
         found = cut(text, Random(seed))
         assert 0 <= found.start <= found.end <= len(text)

@@ -8,7 +8,9 @@ server and the tiny model.
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import click
 import pytest
@@ -18,7 +20,7 @@ from runtime.errors import BundleError
 from tests.train import tiny_corpus
 from train.corpus.source_file import SourceFile, write_shard
 from train.errors import CorpusError, TrainError
-from train.evaluation.fim.completers import COPY
+from train.evaluation.fim.completers import COPY, copy_from_context
 from train.evaluation.typing import command as typing_command
 from train.evaluation.typing import editors as typing_editors
 from train.evaluation.typing.editor_client import ServerEditor
@@ -29,7 +31,9 @@ from train.evaluation.typing.passages import (
     choose_passages,
     function_bodies,
 )
+from train.evaluation.typing.projects import laid_out
 from train.evaluation.typing.replay import (
+    CopyEditor,
     FunctionEditor,
     copy_completer,
     n_right_chars,
@@ -138,6 +142,49 @@ def test_copying_is_the_floor_and_follows_the_servers_rules() -> None:
     assert copy_completer(before + "other = comp", "ute()", "x.py") == ""
     # A repetition of the line above is not shown.
     assert copy_completer(before + "total = comp", "", "x.py") == ""
+
+
+def test_copying_sees_the_files_around_too() -> None:
+    document = passage("x = 1").document
+    editor = CopyEditor()
+    editor.open(replace(document, before="total = comp", others=("", "# comp\ny = compute(one)\n")))
+    assert editor.ask().text == "ute(one)"
+    editor.open(replace(document, before="total = comp"))
+    assert editor.ask().text == ""
+
+
+def test_the_longest_match_is_copied() -> None:
+    rng = Random(1)
+    for _ in range(200):
+        texts = ["".join(rng.choices("ab\n", k=rng.randrange(90))) for _ in range(4)]
+        prefix, suffix, *others = texts
+        expected = ""
+        for n in range(min(60, len(prefix)), 3, -1):
+            found = [(t, t.rfind(prefix[-n:], 0, len(t) - (t is prefix))) for t in texts]
+            if any(at >= 0 for _, at in found):
+                text, at = next(one for one in found if one[1] >= 0)
+                expected = text[at + n :].split("\n", 1)[0]
+                break
+        assert copy_from_context(prefix, suffix, others=others) == expected
+
+
+def test_the_project_lies_around_what_is_typed_without_it() -> None:
+    """What lies there of the file itself would be copied, and every completer would look good."""
+    files = tiny_corpus.files(12)
+    typed_file = files[0]
+    project = [file for file in files if file.origin == typed_file.origin]
+    copy = replace(typed_file, path="old/copy.py", text=typed_file.text + "\n# the same\n")
+    wicked = replace(project[1], path="../../wicked.py", text="wicked = 'not here'\n")
+    (chosen,) = choose_passages([typed_file], mode="new", max_files=1, max_chars=80, seed=0)
+    with laid_out([chosen], [*files, copy, wicked]) as (laid,):
+        folder = laid.document.folder
+        assert folder is not None and laid.typed == chosen.typed
+        found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+        assert found == {file.path for file in project[1:]}
+        assert not (folder / "../../wicked.py").exists()
+        assert (folder / project[1].path).read_text() == project[1].text
+        assert project[1].text in laid.document.others
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -28,15 +28,6 @@ MIN_PROJECTS = 5
 _ROWS_AT_ONCE = 64
 
 
-def bits_per_byte(
-    engine: Engine, files: Sequence[SourceFile], *, max_bytes: int, seed: int
-) -> dict[str, Any]:
-    """Mean code length of held-out text in bits per UTF-8 byte, with its interval."""
-    chosen = choose_files(files, max_bytes=max_bytes, seed=seed)
-    lengths = by_project(code_lengths(engine, [file.text for file in chosen]), chosen)
-    return summarize(lengths, seed) | {"window_tokens": window_tokens(engine)}
-
-
 def choose_files(files: Sequence[SourceFile], *, max_bytes: int, seed: int) -> list[SourceFile]:
     """Drawn files, together at most `max_bytes` of text; the same for every model."""
     chosen = []

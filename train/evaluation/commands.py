@@ -8,7 +8,13 @@ import click
 
 from train.evaluation.attribution.command import attribution
 from train.evaluation.fim.command import fim
-from train.evaluation.options import against_option, bundle_option, held_out_option
+from train.evaluation.options import (
+    against_option,
+    bundle_option,
+    held_out_option,
+    json_option,
+    language_option,
+)
 from train.evaluation.programs.command import ds1000, humaneval, humaneval_infilling, multipl_e
 from train.evaluation.reports.outputs import Outputs, with_outputs
 from train.evaluation.typing.command import typing
@@ -25,11 +31,11 @@ def evaluate() -> None:
     """
 
 
-@evaluate.command()
+@evaluate.command(short_help="How well held-out text is foreseen, in bits.")
 @bundle_option
 @against_option
 @held_out_option
-@click.option("--language", default="", help="Only files in this language.  [default: all]")
+@language_option
 @click.option(
     "--max-kb", type=click.IntRange(min=1), default=1000, show_default=True,
     help="Text to score, in kilobytes.",
@@ -92,8 +98,8 @@ def bpb(
     outputs.write(report, known, to_markdown)
 
 
-@evaluate.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@evaluate.command(short_help="Precision and recall of redaction.")
+@json_option
 @click.option(
     "--part",
     type=click.Choice(["examination", "development", "all"]),
@@ -121,10 +127,10 @@ def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
             click.echo(f"\n{title.replace('_', ' ')}:\n{labelled.findings_text(scores[title])}")
 
 
-@evaluate.command()
+@evaluate.command(short_help="What tokens of the prompt are worth.")
 @bundle_option
 @held_out_option
-@click.option("--language", default="", help="Only files in this language.  [default: all]")
+@language_option
 @click.option(
     "--max-files",
     type=click.IntRange(min=2),
@@ -133,11 +139,12 @@ def pii(as_json: bool, part: str, seed: int, findings: bool) -> None:
     help="Files to foresee, spread over the projects.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the chosen files and cuts.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def memory(
     bundle: Path | None, held_out: Path, language: str, max_files: int, seed: int, as_json: bool
 ) -> None:
-    """What mixing in tokens that stand in the prompt gains, and the shares that fit best.
+    """What mixing in tokens that stand in the prompt and in the project's other files gains, and
+    the shares that fit best.
 
     Example: starling eval memory --bundle bundles/shop
     """  # fmt: skip
@@ -153,12 +160,16 @@ def memory(
         click.echo(json.dumps(report, indent=1))
         return
     for name, bits in report["bits_per_token"].items():
-        click.echo(f"{name:26}{bits:8.3f} bits per token")
-    click.echo(f"\n{'longest match':>14}{'tokens':>9}{'engine':>9}{'fitted':>9}")
+        click.echo(f"{name:34}{bits:8.3f} bits per token")
+    of_each = f"{'tokens':>9}{'engine':>9}{'fitted':>9}"
+    click.echo(
+        f"\n{'':>14}{'prompt':>27}{'workspace':>27}\n{'longest match':>14}{of_each}{of_each}"
+    )
     for row in report["rows"]:
         click.echo(
             f"{row['match_tokens']:>14}{row['n_tokens']:>9}{row['engine']:>9.2f}"
-            f"{row['fitted']:>9.2f}"
+            f"{row['fitted']:>9.2f}{row['workspace_n_tokens']:>9}{row['workspace_engine']:>9.2f}"
+            f"{row['workspace_fitted']:>9.2f}"
         )
 
 

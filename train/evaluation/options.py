@@ -33,3 +33,7 @@ held_out_option = click.option(
     default=Path("runs/default/held_out"), show_default=True,
     help="Folder of held-out projects that `starling train corpus` made.",
 )  # fmt: skip
+language_option = click.option(
+    "--language", default="", help="Only files in this language, e.g. Python.  [default: all]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

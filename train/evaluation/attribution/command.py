@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PARTS = ("planted", "alarms", "filter", "memorisation")
 
 
-@click.command()
+@click.command(short_help="Copies found, false alarms, memorisation.")
 @bundle_option
 @held_out_option
 @click.option(

@@ -1,4 +1,4 @@
-"""`starling eval fim` and `starling eval confidence`: options in, a report out."""
+"""`starling eval fim`: options in, a report out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from train.evaluation.options import against_option, bundle_option, held_out_option
+from train.evaluation.options import (
+    against_option,
+    bundle_option,
+    held_out_option,
+    language_option,
+)
 from train.evaluation.reports.outputs import Outputs, with_outputs
 
 if TYPE_CHECKING:
@@ -26,13 +31,11 @@ KINDS = ("line", "rest of line", "identifier", "random span", "syntax block", "d
 OTHER_FILES = ("none", "heads")
 
 
-@click.command()
+@click.command(short_help="Holes in held-out files, filled.")
 @bundle_option
 @against_option
 @held_out_option
-@click.option(
-    "--language", default="", help="Only files in this language, e.g. Python.  [default: all]"
-)
+@language_option
 @click.option(
     "--kind", "kinds", type=click.Choice(KINDS), multiple=True,
     help="Only holes of this kind. Can be repeated.  [default: all]",

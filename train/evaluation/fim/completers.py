@@ -67,14 +67,29 @@ def copy_from_context(
     It ends with its line; outside `Mode.LINE` where the text after the cursor comes again, if it
     does.
     """
-    for n_chars in range(min(_MAX_COPY_CHARS, len(prefix)), _MIN_COPY_CHARS - 1, -1):
-        tail = prefix[-n_chars:]
-        for text in (prefix, suffix, *others):
-            # In the prefix the match is an earlier one: not the end itself, which always is there.
-            at = text.rfind(tail, 0, len(text) - 1) if text is prefix else text.rfind(tail)
-            if at >= 0:
-                return _first_part(text[at + len(tail) :], suffix, mode)
-    return ""
+    followed = ""
+    shortest, longest = _MIN_COPY_CHARS, min(_MAX_COPY_CHARS, len(prefix))
+    while shortest <= longest:  # Whoever has a match has all shorter ones.
+        n_chars = (shortest + longest) // 2
+        found = _after_last(prefix[-n_chars:], prefix, (suffix, *others))
+        if found is None:
+            longest = n_chars - 1
+        else:
+            followed, shortest = found, n_chars + 1
+    return _first_part(followed, suffix, mode)
+
+
+def _after_last(tail: str, prefix: str, others: Sequence[str]) -> str | None:
+    """What follows `tail` in the first text that has it; None: none has."""
+    # In the prefix the match is an earlier one: not the end itself, which always is there.
+    at = prefix.rfind(tail, 0, len(prefix) - 1)
+    if at >= 0:
+        return prefix[at + len(tail) :]
+    for text in others:
+        at = text.rfind(tail)
+        if at >= 0:
+            return text[at + len(tail) :]
+    return None
 
 
 def _first_part(text: str, suffix: str, mode: Mode) -> str:

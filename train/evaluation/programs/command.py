@@ -51,6 +51,7 @@ _OPTIONS = (
 def _command(
     name: str,
     *,
+    short: str,
     title: str,
     reader_name: str,
     max_tokens: int,
@@ -75,10 +76,10 @@ def _command(
     for option in reversed((*_OPTIONS, *own_options)):
         run = option(run)
     epilog = (
-        f"Example: starling eval {name} --problems FILE.jsonl.gz -n 20 -k 1 -k 10 "
-        "--temperature 0.2 --run-programs --out report.json"
+        f"\b\nExample: starling eval {name} --problems FILE.jsonl.gz \\\n"
+        "             -n 20 -k 1 -k 10 --temperature 0.2 --run-programs --out report.json"
     )
-    return click.command(name, help=about, epilog=epilog)(run)
+    return click.command(name, help=about, short_help=short, epilog=epilog)(run)
 
 
 def _run(
@@ -195,6 +196,7 @@ def _check_references(problems: list[Any], judge: Any) -> None:
 
 humaneval = _command(
     "humaneval",
+    short="Functions, judged by their tests.",
     title="HumanEval",
     reader_name="humaneval",
     max_tokens=256,
@@ -208,6 +210,7 @@ humaneval = _command(
 )
 humaneval_infilling = _command(
     "humaneval-infilling",
+    short="Holes in functions, judged by their tests.",
     title="HumanEval infilling",
     reader_name="humaneval_infilling",
     max_tokens=256,
@@ -222,6 +225,7 @@ humaneval_infilling = _command(
 )
 multipl_e = _command(
     "multipl-e",
+    short="HumanEval in other languages.",
     title="MultiPL-E",
     reader_name="multipl_e",
     max_tokens=512,
@@ -235,6 +239,7 @@ multipl_e = _command(
 )
 ds1000 = _command(
     "ds1000",
+    short="Data science with seven libraries.",
     title="DS-1000",
     reader_name="ds1000",
     max_tokens=512,

@@ -44,7 +44,7 @@ def rows_of(
     baseline: dict[str, list[float]] | None = None
     for name, samples in judged.items():
         scores = _scores(problems, samples, ks)
-        row = {"completer": name, **_counts(problems, samples)}
+        row = {"completer": name, **_counts(samples)}
         row["measures"] = {measure: mean_with_interval(x) for measure, x in scores.items()}
         row["against"] = baseline and {
             measure: difference(
@@ -105,7 +105,7 @@ def _notes(row: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _counts(problems: Sequence[Problem], judged: Sequence[Judged]) -> dict[str, Any]:
+def _counts(judged: Sequence[Judged]) -> dict[str, Any]:
     groups = _by_problem(judged).values()
     return {
         "n_problems": len(groups),

@@ -12,6 +12,13 @@ import click
 from train.errors import CorpusError
 from train.evaluation.options import Number, against_option, bundle_option, held_out_option
 from train.evaluation.reports.outputs import Outputs, with_outputs
+from train.evaluation.typing.options import (
+    language_option,
+    max_chars_option,
+    max_files_option,
+    only_whole_lines_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from train.corpus.source_file import SourceFile
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 MODES = ("new", "edit")
 
 
-@click.command()
+@click.command(short_help="Keystrokes saved by a modelled typist.")
 @bundle_option
 @against_option
 @held_out_option
@@ -30,10 +37,7 @@ MODES = ("new", "edit")
     "--file", "paths", type=click.Path(path_type=Path), multiple=True,
     help="Type this file instead of held-out ones. Can be repeated.",
 )  # fmt: skip
-@click.option(
-    "--language", default="Python", show_default=True,
-    help="Language of the held-out files to type; empty: all of them.",
-)  # fmt: skip
+@language_option
 @click.option(
     "--mode", type=click.Choice([*MODES, "both"]), default="both", show_default=True,
     help="new: a file from its beginning, nothing after the cursor. edit: the body of a function.",
@@ -42,23 +46,14 @@ MODES = ("new", "edit")
     "--pace", "pace_ms", type=Number(min=0), default=0.0, show_default=True,
     help="Milliseconds between keys; what comes later is dropped. 0: wait for each answer.",
 )  # fmt: skip
-@click.option(
-    "--max-files", type=click.IntRange(min=1), default=26, show_default=True,
-    help="Files in each mode, spread over the projects.",
-)  # fmt: skip
-@click.option(
-    "--max-chars", type=click.IntRange(min=1), default=600, show_default=True,
-    help="Characters to type in each file; in a longer file from a drawn line on.",
-)  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the drawn files, lines, functions.")
+@max_files_option(at_least=1)
+@max_chars_option(default=600)
+@seed_option(default=0)
 @click.option(
     "--min-confidence", type=Number(min=0, max=1),
     help="The server's setting `minConfidence`, a probability.  [default: the server's]",
 )  # fmt: skip
-@click.option(
-    "--only-whole-lines", is_flag=True,
-    help="A typist who leaves a suggestion that is right but ends before its line does.",
-)  # fmt: skip
+@only_whole_lines_option
 @with_outputs
 def typing(
     bundle: Path | None,
@@ -94,7 +89,8 @@ def typing(
     from train.evaluation.typing import report as typing_report
     from train.evaluation.typing.editors import editor_for
     from train.evaluation.typing.passages import choose_passages
-    from train.evaluation.typing.replay import FunctionEditor, copy_completer
+    from train.evaluation.typing.projects import laid_out
+    from train.evaluation.typing.replay import CopyEditor
 
     files = (
         [read_file(path) for path in paths]
@@ -122,12 +118,13 @@ def typing(
             "here: add --min-confidence, for all models alike"
         )
     tallies: dict[str, list[Tally]] = {}
-    for model in models:
-        with editor_for(
-            model.path, every, min_confidence=min_confidence, pace_ms=pace_ms
-        ) as editor:
-            tallies[model.name] = _replay(model.name, every, editor, only_whole_lines)
-    tallies[COPY] = _replay(COPY, every, FunctionEditor(copy_completer), only_whole_lines)
+    with laid_out(every, files) as laid:
+        for model in models:
+            with editor_for(
+                model.path, laid, min_confidence=min_confidence, pace_ms=pace_ms
+            ) as editor:
+                tallies[model.name] = _replay(model.name, laid, editor, only_whole_lines)
+        tallies[COPY] = _replay(COPY, laid, CopyEditor(), only_whole_lines)
 
     def of_mode(completer: str, name: str) -> list[Tally]:
         return [t for t, p in zip(tallies[completer], every, strict=True) if p.mode == name]

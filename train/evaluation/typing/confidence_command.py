@@ -10,27 +10,25 @@ from typing import Any
 
 import click
 
-from train.evaluation.options import bundle_option, held_out_option
+from train.evaluation.options import bundle_option, held_out_option, json_option
+from train.evaluation.typing.options import (
+    language_option,
+    max_chars_option,
+    max_files_option,
+    only_whole_lines_option,
+    seed_option,
+)
 
 
-@click.command()
+@click.command(short_help="Are suggestions right as often as promised?")
 @bundle_option
 @held_out_option
-@click.option("--language", default="Python", show_default=True, help="Empty: all of them.")
-@click.option(
-    "--max-files", type=click.IntRange(min=2), default=26, show_default=True,
-    help="Files in each mode of typing, spread over the projects.",
-)  # fmt: skip
-@click.option(
-    "--max-chars", type=click.IntRange(min=1), default=300, show_default=True,
-    help="Characters to type in each file.",
-)  # fmt: skip
-@click.option("--seed", default=5, show_default=True, help="Of the drawn files, lines, functions.")
-@click.option(
-    "--only-whole-lines", is_flag=True,
-    help="A typist who leaves a suggestion that is right but ends before its line does.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@language_option
+@max_files_option(at_least=2)
+@max_chars_option(default=300)
+@seed_option(default=5)
+@only_whole_lines_option
+@json_option
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path),
     help="Draw promised and true shares, and what thresholds show, into this PNG file.",
@@ -57,7 +55,9 @@ def confidence(
     project, and examined on the rest. Any model may get one of its own: `--write` puts it beside
     the model's file. The default bundle takes some three minutes on one core.
 
-    Example: starling eval confidence --bundle model.gguf --held-out runs/default/held_out --write
+    \b
+    Example: starling eval confidence --bundle model.gguf \\
+                 --held-out runs/default/held_out --write
     """
     from runtime.confidence import AS_THE_MODEL_SAYS, calibration_of, calibration_path
     from train.corpus.source_file import whole_file

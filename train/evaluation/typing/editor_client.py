@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,9 @@ from train.evaluation.typing.replay import Answer
 PATIENCE_S = 120.0
 """For one answer, or for loading the model, in seconds."""
 _EXIT_PATIENCE_S = 5.0
+# Longer than anybody looks at a file before the first key: slow machines are not the question.
+_READING_PATIENCE_S = 30.0
+_LOOK_AGAIN_S = 0.02
 _AUTOMATIC = 2  # LSP's InlineCompletionTriggerKind.
 
 
@@ -42,6 +46,7 @@ class ServerEditor:
         command: Sequence[str],
         *,
         projects: Sequence[str],
+        folders: Sequence[Path] = (),
         settings: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
         pace_ms: float = 0.0,
@@ -56,7 +61,8 @@ class ServerEditor:
         self._line_idx = 0
         self._line_head = ""
         try:
-            self._start(projects, settings)
+            uris = [_uri(name, "") for name in projects] + [one.as_uri() for one in folders]
+            self._start(uris, settings)
         except BaseException:
             self._server.kill()
             raise
@@ -74,7 +80,7 @@ class ServerEditor:
     def open(self, document: Document) -> None:
         """Shows a document; an earlier one is closed."""
         self.close()
-        self._uri, self._version = _uri(document.project, document.path), 1
+        self._uri, self._version = _uri_of(document), 1
         self._line_end = document.line_end
         self._line_idx, self._line_head = 0, ""
         self._move(document.before)
@@ -86,6 +92,8 @@ class ServerEditor:
             "text": text,
         }
         self._server.notify("textDocument/didOpen", {"textDocument": item})
+        if document.folder is not None:
+            self._look_around()
 
     def close(self) -> None:
         """Closes the document, if one is open."""
@@ -141,8 +149,20 @@ class ServerEditor:
             params = {key: answer.command.get(key) for key in ("command", "arguments")}
             self._server.call("workspace/executeCommand", params)
 
-    def _start(self, projects: Sequence[str], settings: Mapping[str, Any]) -> None:
-        folders = [{"uri": _uri(name, ""), "name": name} for name in projects]
+    def _look_around(self) -> None:
+        """Who opens a file reads before typing; the server reads the files around it meanwhile."""
+        where = {"textDocument": {"uri": self._uri}, "position": self._position()}
+        command = {"command": "starling.showPrompt", "arguments": [where]}
+        self._server.call("workspace/executeCommand", command)
+        deadline_s = time.perf_counter() + _READING_PATIENCE_S
+        while time.perf_counter() < deadline_s:
+            status = self._server.call("workspace/executeCommand", {"command": "starling.status"})
+            if status["workspaceTokens"] is not None:
+                return
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _start(self, root_uris: Sequence[str], settings: Mapping[str, Any]) -> None:
+        folders = [{"uri": uri, "name": uri.rpartition("/")[2]} for uri in root_uris]
         result = self._server.call(
             "initialize",
             {
@@ -387,6 +407,12 @@ class _Server:
         for line in self._process.stderr:
             if words := line.decode("utf-8", "replace").strip():
                 self._last_words = words
+
+
+def _uri_of(document: Document) -> str:
+    if document.folder is not None:
+        return (document.folder / document.path).as_uri()
+    return _uri(document.project, document.path)
 
 
 def _uri(project: str, path: str) -> str:

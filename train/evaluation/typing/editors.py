@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime import trim
 from runtime.bundle import default_bundle_directory
-from runtime.confidence import Written, best_head, calibration_of
+from runtime.confidence import Written, best_head, calibration_of, least_logprob
 from runtime.engine import Engine, FimRequest
 from runtime.sampling import SamplingConfig
 from train.evaluation.models.hugging_face_files import is_folder
@@ -54,9 +54,11 @@ def server_editor(
 ) -> ServerEditor:
     """`starling serve` with a bundle (None: the default)."""
     bundle = path if path is not None else default_bundle_directory()
+    documents = [passage.document for passage in passages]
     return ServerEditor(
         [sys.executable, "-m", "starling", "serve"],
-        projects=sorted({passage.document.project for passage in passages}),
+        projects=sorted({one.project for one in documents if one.folder is None}),
+        folders=[one.folder for one in documents if one.folder is not None],
         settings=settings,
         environment={BUNDLE_VARIABLE: str(bundle.resolve())},
         pace_ms=pace_ms,
@@ -65,8 +67,8 @@ def server_editor(
 
 def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str, str], str]:
     """A function of (text before, text after, path): the engine under the server's rules."""
-    sampling = SamplingConfig()
     calibration = calibration_of(engine.info)
+    sampling = SamplingConfig(min_logprob=least_logprob(calibration, min_confidence))
 
     def complete(prefix: str, suffix: str, path: str) -> str:
         if not trim.may_complete(prefix, suffix):

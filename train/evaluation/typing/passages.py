@@ -6,6 +6,7 @@ What is drawn depends on the seed and on each file alone: another file more or l
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -30,6 +31,10 @@ class Document:
     after: str
     line_end: str = "\n"
     """What the buffer writes for a line end."""
+    folder: Path | None = None
+    """Where the rest of the project lies on this disk; None: there is only this file."""
+    others: tuple[str, ...] = ()
+    """The texts that lie there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

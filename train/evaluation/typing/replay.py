@@ -20,8 +20,9 @@ server has deadlines; all else depends on the files and the seed.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from runtime import trim
@@ -144,11 +145,23 @@ class FunctionEditor:
         self.insert(answer.text[:n_chars])
 
 
-def copy_completer(prefix: str, suffix: str, path: str) -> str:
-    """The floor: what followed the longest earlier match, under the rules of the server's text."""
+class CopyEditor(FunctionEditor):
+    """The floor: what followed the longest match in the file or in those that lie around it."""
+
+    def __init__(self) -> None:
+        super().__init__(copy_completer)
+
+    def open(self, document: Document) -> None:
+        super().open(document)
+        self._complete = partial(copy_completer, others=document.others)
+
+
+def copy_completer(prefix: str, suffix: str, path: str, *, others: Sequence[str] = ()) -> str:
+    """What followed the longest match, under the rules of the server's text."""
     if not trim.may_complete(prefix, suffix):
         return ""
-    fitted = trim.fit(copy_from_context(prefix, suffix), prefix, suffix, path=path)
+    copied = copy_from_context(prefix, suffix, others=others)
+    fitted = trim.fit(copied, prefix, suffix, path=path)
     return fitted.text if fitted else ""
 
 
