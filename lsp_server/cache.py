@@ -5,10 +5,13 @@ as nothing after the cursor changed. "Nothing to suggest" is remembered too, for
 place. Pure text: it knows no document, model or time.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from lsp_server.suggestion import Suggestion
+from runtime.confidence import tokens_between
+from runtime.stopping import StopReason
 
 # An entry is two references to texts of a document plus a few lines; users go back to at most the
 # last few places. llama.vim keeps 250 of a far smaller kind.
@@ -34,6 +37,7 @@ class _Entry:
     suggestions: tuple[Suggestion, ...]
     n_asked: int
     is_unfinished: bool
+    min_logprob: float
 
     @property
     def n_chars(self) -> int:
@@ -61,13 +65,15 @@ class SuggestionCache:
         *,
         n_asked: int = 1,
         is_unfinished: bool = False,
+        min_logprob: float = -math.inf,
     ) -> None:
         """`suggestions` are all that came when `n_asked` were wanted between the two texts.
 
         Those that are unfinished are for who types their head; who asks again at the same place
-        deserves a new answer, which the model has read most of the prompt for.
+        deserves a new answer, which the model has read most of the prompt for. Nothing less likely
+        than `min_logprob` was written.
         """
-        entry = _Entry(uri, prefix, suffix, suggestions, n_asked, is_unfinished)
+        entry = _Entry(uri, prefix, suffix, suggestions, n_asked, is_unfinished, min_logprob)
         self._entries[self._next_id] = entry
         self._next_id += 1
         self._n_chars += entry.n_chars
@@ -78,17 +84,25 @@ class SuggestionCache:
             self._n_chars -= oldest.n_chars
 
     def typed_through(
-        self, uri: str, prefix: str, suffix: str, *, n_asked: int = 1
+        self,
+        uri: str,
+        prefix: str,
+        suffix: str,
+        *,
+        n_asked: int = 1,
+        min_logprob: float = -math.inf,
     ) -> TypedThrough | None:
         """The latest suggestions that the text before the cursor has begun to spell.
 
-        Only what came when at least `n_asked` were wanted; None is a miss.
+        Only what came when at least `n_asked` were wanted, and all down to `min_logprob`; None is a
+        miss.
         """
         for entry_id, entry in reversed(self._entries.items()):
             n_typed_chars = len(prefix) - len(entry.prefix)
             if (
                 n_typed_chars < 0
                 or entry.n_asked < n_asked
+                or entry.min_logprob > min_logprob
                 or entry.uri != uri
                 or entry.suffix != suffix
                 or not prefix.startswith(entry.prefix)
@@ -98,7 +112,9 @@ class SuggestionCache:
             fitting = tuple(
                 suggestion
                 for suggestion in entry.suggestions
-                if len(suggestion.text) > n_typed_chars and suggestion.text.startswith(typed)
+                if len(suggestion.text) > n_typed_chars
+                and suggestion.text.startswith(typed)
+                and not _may_go_on(suggestion, n_typed_chars, min_logprob)
             )
             if fitting if typed else not entry.is_unfinished:
                 self._entries.move_to_end(entry_id)
@@ -109,3 +125,15 @@ class SuggestionCache:
         """Forgets everything, after settings or the model changed."""
         self._entries.clear()
         self._n_chars = 0
+
+
+def _may_go_on(suggestion: Suggestion, n_typed_chars: int, min_logprob: float) -> bool:
+    """Whether more would have been written, had it been known that the head would be typed.
+
+    What was typed is not doubtful any more, and may have been all that was.
+    """
+    if suggestion.stop_reason != StopReason.DOUBT:
+        return False
+    rest = tokens_between(suggestion.tokens, n_typed_chars, len(suggestion.text))
+    total = sum(logprob for _, logprob in rest) if rest else suggestion.end_logprob
+    return total >= min_logprob

@@ -142,6 +142,7 @@ async def status(ls: Any, *arguments: Any) -> dict[str, Any]:
     """What `starling/status` would say now, with fresh figures."""
     figures = ls.service.figures if ls.service is not None else None
     ls.status.update(
+        workspace_tokens=ls.service.n_workspace_tokens if ls.service is not None else None,
         tokens_per_second=figures.tokens_per_second if figures else None,
         hit_rate=figures.hit_rate if figures else None,
     )

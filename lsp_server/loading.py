@@ -62,6 +62,11 @@ class ModelLoading:
         """No model yet, or another one is on its way."""
         return self._server.service is None and not self._is_unloaded
 
+    @property
+    def idle_s(self) -> float:
+        """Since somebody asked, or the model came."""
+        return asyncio.get_running_loop().time() - self._last_touch_s
+
     def start(self) -> None:
         """Loads the model of the current settings; what is being computed is given up."""
         self._server.stop_computing()
@@ -72,6 +77,7 @@ class ModelLoading:
         """Somebody asks: the model stays in memory, or comes back."""
         loop = asyncio.get_running_loop()
         self._last_touch_s = loop.time()
+        self._server.kernel_making.touch()
         if self._is_unloaded or self._may_work_now():
             self.start()
         elif self._timer is None:
@@ -171,7 +177,10 @@ class ModelLoading:
         server.service = service
         self._last_touch_s = asyncio.get_running_loop().time()
         self.watch_idleness()
+        if server.neighbours.latest is not None:
+            service.look_around(server.neighbours.latest)
         server.prefetch.after_load()
+        server.kernel_making.touch()
         server.status.update(
             state=server.resting_state(),
             reason="" if service.engine.info.fim else ONLY_LEFT_TO_RIGHT,

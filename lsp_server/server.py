@@ -1,8 +1,8 @@
 """The language server's process: its state, its messages from first to last, and a clean end.
 
 What each LSP method does stands in `handlers` and the modules that it registers; what a completion
-is, in `service`; how the model comes and goes, in `loading`. numpy, numba and llama.cpp are loaded
-by the one worker thread, which is also the only one that ever computes.
+is, in `service`; how the model comes and goes, in `loading`. numpy, llama.cpp and the kernels are
+loaded by the one worker thread, which is also the only one that ever computes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from lsp_server.control import Pause
 from lsp_server.documents import Documents, PositionEncoding
 from lsp_server.errors import FramingError
 from lsp_server.greeting import Greeting
+from lsp_server.kernel_making import KernelMaking
 from lsp_server.loading import ModelLoading
 from lsp_server.power import PowerSource
 from lsp_server.prefetch import Prefetch
@@ -43,6 +44,7 @@ from lsp_server.version import starling_version
 
 if TYPE_CHECKING:
     from lsp_server.code_actions import CodeActionOffer
+    from lsp_server.context.cursor import Request
     from lsp_server.service import CompletionService
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class StarlingServer(LanguageServer):
         )
         self.documents = Documents()
         self.neighbours = Neighbours()
+        self.neighbours.on_request = self._look_around
         self.settings = Settings(bundle_path=bundle_path)
         self.service: CompletionService | None = None
         self.root_uris: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class StarlingServer(LanguageServer):
         """Per document, the cancel flag of its latest request."""
         self.loading = ModelLoading(self)
         self.prefetch = Prefetch(self)
+        self.kernel_making = KernelMaking(self)
         self.pause = Pause(self)
         self.power = PowerSource()
         self.on_text: list[Callable[[str], None]] = []
@@ -123,6 +127,8 @@ class StarlingServer(LanguageServer):
             return
         if self.service is not None:
             self.service.configure(self.settings)
+            if self.neighbours.latest is not None and not before.other_files:
+                self._look_around(self.neighbours.latest)
         if not self.settings.enabled:
             self.stop_computing()
         self.loading.watch_idleness()
@@ -151,6 +157,10 @@ class StarlingServer(LanguageServer):
         older = self.running.pop(uri, None)
         if older is not None:
             older.set()
+
+    def _look_around(self, request: Request) -> None:
+        if self.service is not None:
+            self.service.look_around(request)
 
     def stop_computing(self) -> None:
         """Gives up everything that is being computed, for whomever."""

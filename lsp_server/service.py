@@ -6,6 +6,7 @@ worker, or the command line's only thread), except for `configure`.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
 
@@ -14,18 +15,26 @@ from attribution.indexes import Opened, open_all
 from attribution.match import Report, Verdict
 from attribution.report import verdict_of
 from lsp_server.cache import SuggestionCache, TypedThrough
-from lsp_server.context.cursor import CursorContext
+from lsp_server.context.cursor import CursorContext, Request
+from lsp_server.context.workspace import Workspace
 from lsp_server.figures import Figures
 from lsp_server.settings import AttributionMode, Settings
 from lsp_server.suggestion import Suggestion, moved
 from runtime import trim
 from runtime.bundle import Bundle, open_bundle
 from runtime.completion import Completion
-from runtime.confidence import Written, best_head, calibration_of, tokens_between
+from runtime.confidence import (
+    Written,
+    best_head,
+    calibration_of,
+    least_logprob,
+    tokens_between,
+)
 from runtime.engine import Engine
 from runtime.prompt import FimRequest, Snippet
 from runtime.sampling import SamplingConfig
 from runtime.stopping import Mode, StopReason
+from runtime.text_index import TextIndex
 
 # A large model takes longer to read a file than a suggestion may take.
 _READ_AHEAD_MS = 30_000.0
@@ -48,6 +57,7 @@ class CompletionService:
         self._cache = SuggestionCache()
         self._checked_under = _what_is_checked(self._settings)
         self._opened = _open_indexes(bundle, self._settings)
+        self._workspace = Workspace(engine.tokenize)
 
     @classmethod
     def open(cls, settings: Settings) -> CompletionService:
@@ -74,15 +84,34 @@ class CompletionService:
     def configure(self, settings: Settings) -> None:
         """Settings from now on; safe to call from another thread."""
         self._settings = settings
+        if not settings.other_files:
+            self._workspace.clear()
+
+    @property
+    def n_workspace_tokens(self) -> int | None:
+        """Of the files around the document; None while they are being read."""
+        return self._workspace.n_tokens
+
+    def look_around(self, request: Request) -> None:
+        """Reads the files around a document while nobody types; safe to call from any thread."""
+        if self._settings.other_files and self.engine.uses_workspace:
+            self._workspace.look_around(request)
 
     def recall(
         self, at: CursorContext, *, n: int = 1, is_asked_for: bool = False
     ) -> tuple[Suggestion, ...] | None:
         """What is known without computing, as `complete` would give it; None: nothing is."""
+        self._workspace.touch()
         if not trim.may_complete(at.prefix, at.suffix):
             return ()
         settings = self._settings_now()
-        typed = self._cache.typed_through(at.uri, at.prefix, at.suffix, n_asked=n)
+        typed = self._cache.typed_through(
+            at.uri,
+            at.prefix,
+            at.suffix,
+            n_asked=n,
+            min_logprob=self._min_logprob(settings, is_asked_for=is_asked_for),
+        )
         if typed is None:
             return None
         self.figures.count(is_hit=True)
@@ -106,7 +135,7 @@ class CompletionService:
         if known is not None:
             return known
         settings = self._settings_now()
-        found = self._compute(at, cancel, n, settings)
+        found = self._compute(at, cancel, n, settings, is_asked_for=is_asked_for)
         if cancel.is_set():
             return ()
         self.figures.count(is_hit=False)
@@ -117,7 +146,9 @@ class CompletionService:
         if cancel.is_set() or not trim.may_complete(at.prefix, at.suffix):
             return
         settings = self._settings_now()
-        if self._cache.typed_through(at.uri, at.prefix, at.suffix) is None:
+        min_logprob = self._min_logprob(settings, is_asked_for=False)
+        known = self._cache.typed_through(at.uri, at.prefix, at.suffix, min_logprob=min_logprob)
+        if known is None:
             self._compute(at, cancel, 1, settings, after_accept=True)
 
     def read_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
@@ -136,6 +167,7 @@ class CompletionService:
 
     def close(self) -> None:
         """Frees the model."""
+        self._workspace.close()
         self.engine.close()
 
     def _settings_now(self) -> Settings:
@@ -155,10 +187,16 @@ class CompletionService:
         settings: Settings,
         *,
         after_accept: bool = False,
+        is_asked_for: bool = False,
     ) -> tuple[Suggestion, ...]:
         """Different suggestions, best first; remembered, unless it was cancelled."""
         request = self._request(at, after_accept=after_accept)
-        sampling = SamplingConfig(max_tokens=settings.max_tokens, deadline_ms=settings.deadline_ms)
+        min_logprob = self._min_logprob(settings, is_asked_for=is_asked_for)
+        sampling = SamplingConfig(
+            max_tokens=settings.max_tokens,
+            deadline_ms=settings.deadline_ms,
+            min_logprob=min_logprob,
+        )
         by_text: dict[str, Suggestion] = {}
         is_late = False
         for completion in self.engine.complete(request, sampling, n=n, cancel=cancel):
@@ -173,12 +211,25 @@ class CompletionService:
             suggestion = self._suggestion(completion, at, settings)
             if suggestion is not None:
                 by_text.setdefault(suggestion.text, suggestion)
+        self._workspace.touch()
         found = tuple(by_text.values())
         if not cancel.is_set():
             self._cache.remember(
-                at.uri, at.prefix, at.suffix, found, n_asked=n, is_unfinished=is_late
+                at.uri,
+                at.prefix,
+                at.suffix,
+                found,
+                n_asked=n,
+                is_unfinished=is_late,
+                min_logprob=min_logprob,
             )
         return found
+
+    def _min_logprob(self, settings: Settings, *, is_asked_for: bool) -> float:
+        """What is less likely is not shown, and need not be written."""
+        if is_asked_for:
+            return -math.inf
+        return least_logprob(self._calibration, settings.min_confidence)
 
     def _suggestion(
         self, completion: Completion, at: CursorContext, settings: Settings
@@ -206,6 +257,7 @@ class CompletionService:
             path=at.path,
             snippets=tuple(Snippet(path=f.path, text=f.text) for f in at.other_files),
             mode=trim.choose_mode(at.prefix, at.suffix, path=at.path, after_accept=after_accept),
+            workspace=self._workspace.index_beside(at.uri),
         )
 
     def _check(self, prefix: str, text: str, settings: Settings) -> Report:
@@ -248,7 +300,13 @@ class CompletionService:
 
     def _warm_up(self) -> None:
         """Compiles or loads the numba kernels, so that no keystroke waits for them."""
-        request = FimRequest(prefix="def f(", suffix="", path="warm_up.py", mode=Mode.LINE)
+        request = FimRequest(
+            prefix="def f(",
+            suffix="",
+            path="warm_up.py",
+            mode=Mode.LINE,
+            workspace=TextIndex.of([]),
+        )
         self.engine.complete(request, SamplingConfig(max_tokens=2))
         self._settings_now()
         if self._opened.indexes:

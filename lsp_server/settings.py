@@ -84,7 +84,8 @@ class Settings:
     """Whether to compute ahead while you pause: after a file is opened or saved, and after you
     accepted a suggestion."""
     other_files: bool = True
-    """Whether the model is shown parts of other files of the workspace."""
+    """Whether other files of the workspace are read: parts of them are shown to the model, and
+    words of them are suggested more often."""
     battery_saver: bool = False
     """Whether to suggest on battery only when you ask by key, and compute nothing ahead."""
     unload_after_minutes: float | None = _within(0.005, 10_000.0, 60.0)
@@ -124,9 +125,10 @@ class SettingFacts:
 
 def parse(values: object) -> Parsed:
     """JSON values, bare or under a `starling` key -> settings; wrong ones keep their default."""
-    if isinstance(values, Mapping) and isinstance(values.get(SECTION), Mapping):
+    if isinstance(values, Mapping) and SECTION in values:
         values = values[SECTION]
-    if values is None:
+    # In Lua an empty object is an empty list.
+    if values is None or values == []:
         values = {}
     if not isinstance(values, Mapping):
         problem = f"the settings must be an object, not {_shown(values)}: using the defaults"

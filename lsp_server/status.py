@@ -41,6 +41,8 @@ class Status:
     """Written lately; None before the first."""
     hit_rate: float | None = None
     """Share of this model's requests that cost no tokens; None before the first."""
+    workspace_tokens: int | None = None
+    """Of files around the document, kept in memory; None while they are being read."""
 
     def to_json(self) -> dict[str, Any]:
         """As editors get it."""
@@ -52,6 +54,7 @@ class Status:
             "source": self.source,
             "tokensPerSecond": self.tokens_per_second,
             "hitRate": self.hit_rate,
+            "workspaceTokens": self.workspace_tokens,
         }
 
 
@@ -75,4 +78,4 @@ class StatusReporter:
 
 
 def _without_figures(status: Status) -> Status:
-    return replace(status, tokens_per_second=None, hit_rate=None)
+    return replace(status, tokens_per_second=None, hit_rate=None, workspace_tokens=None)

@@ -11,13 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsp_server.findings import Check
 from lsp_server.power import on_battery
 
 # Kernels of numba and a record of accepted suggestions need a few; a disk this full breaks editors.
 MIN_FREE_BYTES = 100_000_000
 # `code` starts a whole Electron; on a cold disk that takes seconds.
 _EDITOR_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one check found."""
+
+    name: str
+    ok: bool
+    found: str
+    cure: str = ""
+    """One sentence; empty when all is well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from runtime.memory import Memory
 from runtime.prompt import FimRequest, Prompt
 from runtime.sampling import Pick, Sampler, SamplingConfig, uniform_of
 from runtime.stopping import MAX_TOKENS, Stopper, StopReason
+from runtime.text_index import TextIndex
 
 
 class TokenPicker:
@@ -32,6 +33,11 @@ class TokenPicker:
         self._sampler = Sampler(vocabulary.n_tokens)
         self._sampler.warm_up()
 
+    @property
+    def uses_workspace(self) -> bool:
+        """Whether what stands in other files is mixed in."""
+        return self._memory.uses_workspace
+
     def pick(
         self,
         logits_V: NDArray[np.float32],
@@ -40,10 +46,13 @@ class TokenPicker:
         *,
         uniform: float,
         pending: bytes,
+        workspace: TextIndex | None = None,
     ) -> Pick:
         """The token after `ids_N`; `logits_V` may be changed. `pending` is still to be spelled."""
         if sampling.uses_memory:
-            self._memory.mix(logits_V, ids_N)
+            n_matched = self._memory.mix(logits_V, ids_N)
+            if workspace is not None:
+                self._memory.mix_workspace(logits_V, ids_N, workspace, n_matched=n_matched)
         allowed_ids = self.table.allowed_ids(pending) if pending else None
         return self._sampler.pick(
             logits_V, sampling, uniform=uniform, allowed_ids=allowed_ids, ids_N=ids_N
@@ -70,6 +79,7 @@ class Branch:
         self._sampling = sampling
         self._number = number
         self._limits = limits
+        self._workspace = request.workspace
         self._n_prompt = len(prompt.token_ids)
         self._max_tokens = n_tokens_wanted(request, sampling)
         self._n_context_tokens = n_context_tokens
@@ -82,11 +92,13 @@ class Branch:
             mode=request.mode,
             prefix=request.prefix,
             suffix=request.suffix,
+            path=request.path,
             skip_bytes=len(prompt.pending),
         )
         self._token_ids: list[int] = []
         self._picks: list[Pick] = []
         self._n_free = 0
+        self._logprob = 0.0
         self._started_ms = limits.elapsed_ms()
 
     @property
@@ -102,7 +114,12 @@ class Branch:
     def take(self, logits_V: NDArray[np.float32]) -> int | None:
         """The next token, to be computed; None: the completion is over, see `stop_reason`."""
         pick = self._picker.pick(
-            logits_V, self.ids_N, self._sampling, uniform=self._uniform(), pending=self._pending
+            logits_V,
+            self.ids_N,
+            self._sampling,
+            uniform=self._uniform(),
+            pending=self._pending,
+            workspace=self._workspace,
         )
         self._picks.append(pick)
         if self._picker.vocabulary.is_special[pick.token_id]:
@@ -113,7 +130,12 @@ class Branch:
         piece = self._picker.vocabulary.pieces[pick.token_id]
         self._n_free += len(piece) >= len(self._pending)
         self._pending = self._pending[len(piece) :]
-        self.stop_reason = self._stopper.push(pick.token_id, piece) or self._is_at_a_limit()
+        n_chars = len(self._stopper.text)
+        reason = self._stopper.push(pick.token_id, piece)
+        # Blanks before the text may stand in the buffer already (`trim`), and count for nothing.
+        if len(self._stopper.text) > n_chars and not self._stopper.text.isspace():
+            self._logprob += pick.logprob
+        self.stop_reason = reason or self._is_at_a_limit()
         return None if self.stop_reason else pick.token_id
 
     def interrupt(self) -> None:
@@ -152,6 +174,8 @@ class Branch:
         return uniform_of(sampling.seed, self._number, len(self._token_ids))
 
     def _is_at_a_limit(self) -> StopReason | None:
+        if self._logprob < self._sampling.min_logprob:
+            return StopReason.DOUBT
         if self._n_free >= self._max_tokens:
             return StopReason.MAX_TOKENS
         if self._n_prompt + len(self._token_ids) > self._n_context_tokens:

@@ -22,8 +22,8 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import kernels
 from runtime.backend import Tokens
+from runtime.kernel import compiled
 from runtime.kv_cache import KvCache
 from runtime.stopping import Mode
 
@@ -82,6 +82,8 @@ class Drafter:
         )
         self._break_even = break_even
         self._right = [share * _EXPECTED_WEIGHT for share in _EXPECTED_SHARES]
+        nothing_N = np.empty(0, np.int32)
+        _longest_match(nothing_N, nothing_N)  # Compiled before someone waits for it.
         self._tried = [_EXPECTED_WEIGHT] * len(_EXPECTED_SHARES)
         self._suggestions: deque[NDArray[np.int32]] = deque(maxlen=_MAX_SUGGESTIONS)
         self._suggested_N = np.empty(0, np.int32)
@@ -236,7 +238,7 @@ def _row(rows: NDArray[np.float32], row: int) -> NDArray[np.float32]:
     return logits_V
 
 
-@kernels.compiled
+@compiled
 def _longest_match(text_N: NDArray[np.int32], ids_N: NDArray[np.int32]) -> tuple[int, int]:
     """(where the longest match of the last of `ids_N` goes on in `text_N`, its length or 0).
 

@@ -28,7 +28,7 @@ from runtime.healing import MAX_TAKEN_BACK_BYTES
 from runtime.kv_cache import KvCache
 from runtime.limits import Limits
 from runtime.llama import Model
-from runtime.memory import MAX_PARAMS, SHARES, Memory
+from runtime.memory import MAX_PARAMS, SHARES, WORKSPACE_SHARES, Memory
 from runtime.prompt import FimRequest, Prompt, PromptBuilder, Snippet
 from runtime.sampling import SamplingConfig
 from runtime.spec import ModelSpec
@@ -67,6 +67,7 @@ class Engine:
             n_context_tokens=info.context_tokens,
             is_special=model.vocabulary.is_special,
             shares=SHARES if is_small_and_ours else (),
+            workspace_shares=WORKSPACE_SHARES if is_small_and_ours else (),
         )
         self._picker = TokenPicker(model.vocabulary, memory)
         self._builder = PromptBuilder(
@@ -173,6 +174,11 @@ class Engine:
     def is_special(self) -> NDArray[np.bool_]:
         """(vocab_size): the tokens that are no text."""
         return self._vocabulary.is_special
+
+    @property
+    def uses_workspace(self) -> bool:
+        """Whether it matters to this model what `FimRequest.workspace` holds."""
+        return self._picker.uses_workspace
 
     @property
     def bos_id(self) -> int | None:

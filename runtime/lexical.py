@@ -84,9 +84,12 @@ def signs_of(path: str) -> Signs:
     return _SIGNS_OF_SUFFIX.get(path.rpartition(".")[2].lower(), ANY)
 
 
-def brackets(text: str, signs: Signs) -> Iterator[tuple[int, str]]:
-    """(offset, bracket) of those that stand outside strings and comments."""
-    for match in _pattern(signs, is_whole=True).finditer(text):
+def brackets(text: str, signs: Signs, *, is_whole: bool = True) -> Iterator[tuple[int, str]]:
+    """(offset, bracket) of those that stand outside strings and comments.
+
+    `is_whole` False: the text goes on, and a string that it ends in is one.
+    """
+    for match in _pattern(signs, is_whole=is_whole).finditer(text):
         if match.lastgroup == "bracket":
             yield match.start(), match[0]
 

@@ -10,7 +10,7 @@ made piece by piece with a cache; the split points are those where the tokenizer
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from runtime import fim
@@ -19,6 +19,7 @@ from runtime.fim import FimTokens, Order
 from runtime.healing import TokenTable
 from runtime.other_files import OTHER_FILES_SHARE
 from runtime.stopping import Mode
+from runtime.text_index import TextIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class FimRequest:
     mode: Mode = Mode.LINE
     order: Order | None = None
     """None: the model's own."""
+    workspace: TextIndex | None = field(default=None, compare=False)
+    """What the prompt has no room for, and whose words are more likely than the model knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

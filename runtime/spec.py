@@ -108,7 +108,7 @@ class ModelSpec:
                     "norm_eps": float(values["norm_eps"]),
                 }
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BundleError(
                 f"the model's spec is damaged ({error}): export the model again"
             ) from error

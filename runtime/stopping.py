@@ -9,8 +9,15 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from runtime.brackets import (
+    balance_of,
+    end_before_rest,
+    end_of_braces,
+    n_closable,
+    statement_head,
+)
 from runtime.indentation import n_columns
-from runtime.lexical import ENDS_BLOCK
+from runtime.lexical import ENDS_BLOCK, signs_of
 
 
 class Mode(StrEnum):
@@ -31,6 +38,9 @@ class StopReason(StrEnum):
     """A line is complete."""
     DEDENT = "dedent"
     """The next line does not belong to the block any more."""
+    BRACKET = "bracket"
+    """The brace before the cursor is closed; or the next bracket would close one that stands
+    further above, or that the rest of the cursor's line closes."""
     SUFFIX = "suffix"
     """The next line is the one that stands below the cursor already."""
     BLANK_LINES = "blank_lines"
@@ -38,6 +48,8 @@ class StopReason(StrEnum):
     REPETITION = "repetition"
     NOT_TEXT = "not_text"
     """The next bytes are not UTF-8."""
+    DOUBT = "doubt"
+    """All of it together is less likely than what is wanted."""
     MAX_TOKENS = "max_tokens"
     CONTEXT_FULL = "context_full"
     DEADLINE = "deadline"
@@ -49,6 +61,9 @@ MAX_TOKENS: dict[Mode, int] = {Mode.LINE: 32, Mode.BLOCK: 128, Mode.SPAN: 128}
 # A line end, then two lines of blanks.
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n){2}")
 _CLOSERS = ")]}"
+_CLOSERS_AND_LINE_END = frozenset(f"{_CLOSERS}\n")
+# ``case 1:``, ``public:``, ``retry:``
+_LABEL = re.compile(r"\w[^(){}\[\]\"=]*:")
 _END_WORDS = ("end", "fi", "done", "esac")
 # How often a run of tokens of this length must stand in a row to count as repetition. Short runs
 # need more: `0, 0, 0` is a row of a table, and `----` is a line of a comment.
@@ -79,19 +94,38 @@ class _Line:
 class Stopper:
     """Takes a completion's tokens one by one, and says when to stop; `text` is what to keep."""
 
-    def __init__(self, *, mode: Mode, prefix: str, suffix: str = "", skip_bytes: int = 0) -> None:
-        """`skip_bytes`: how much of the first bytes stands in the prefix already (healing)."""
+    def __init__(
+        self, *, mode: Mode, prefix: str, suffix: str = "", path: str = "", skip_bytes: int = 0
+    ) -> None:
+        """`path` says what language it is; empty: any. `skip_bytes`: how much of the first bytes
+        stands in the prefix already (healing).
+        """
         self.text = ""
         self._mode = mode
         self._skip_bytes = skip_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._token_ids: list[int] = []
         self._ends_chars: list[int] = []
-        current_line = prefix[prefix.rfind("\n") + 1 :]
-        self._header_columns = n_columns(current_line)
-        self._is_after_text = bool(current_line.strip())
+        self._signs = signs_of(path)
+        self._own_line = prefix[prefix.rfind("\n") + 1 :]
+        self._is_after_text = bool(self._own_line.strip())
+        self._is_before_text = bool(suffix.partition("\n")[0].strip())
+        self._header_columns = 0
+        self._n_open: int | None = None
+        """Of a block: brackets that the cursor's line leaves open, where that ends with a brace; 0
+        on a blank line, None elsewhere."""
+        self._n_closable: int | None = None
+        """Of a line: see `brackets.n_closable`."""
+        if mode is Mode.BLOCK:
+            self._header_columns = n_columns(statement_head(prefix, self._signs))
+            if self._own_line.rstrip().endswith("{"):
+                self._n_open = len(balance_of(self._own_line, self._signs).opened)
+            elif not self._is_after_text and not self._signs.is_prose:
+                self._n_open = 0
+        elif mode is Mode.LINE and self._is_before_text:
+            self._n_closable = n_closable(prefix, suffix, self._signs)
         self._line_below = _line_below(suffix)
-        self._typed_blanks = "" if self._is_after_text else current_line
+        self._typed_blanks = "" if self._is_after_text else self._own_line
 
     def push(self, token_id: int, piece: bytes) -> StopReason | None:
         """Add a token; once a reason has come back the completion is over."""
@@ -104,28 +138,43 @@ class Stopper:
         self.text += added
         self._token_ids.append(token_id)
         self._ends_chars.append(len(self.text))
-        reason = self._layout_rules() if added else None
+        reason = self._layout_rules(added) if added else None
         return reason or self._repetition_rule()
 
-    def _layout_rules(self) -> StopReason | None:
+    def _layout_rules(self, added: str) -> StopReason | None:
         if self._mode is Mode.SPAN:
             return None
         # A token may bring several lines: what comes first in the text decides, not in the code.
         blank_lines = _BLANK_LINES.search(self.text)
         if blank_lines:
             self.text = self.text[: blank_lines.end()]
+        bracket_reason = self._bracket_rule(added)
         reason = self._line_rule() if self._mode is Mode.LINE else self._block_rule()
+        reason = reason or bracket_reason
         if reason is None and blank_lines:
             return self._cut(blank_lines.start(), StopReason.BLANK_LINES)
         return reason
 
     def _line_rule(self) -> StopReason | None:
-        start = len(self.text) - len(self.text.lstrip())
+        """Cut at the line's end; behind the end of a whole line the text may begin below it."""
+        may_begin_below = not self._is_before_text
+        start = len(self.text) - len(self.text.lstrip()) if may_begin_below else 0
         end = self.text.find("\n", start)
         if end < 0:
             return None
         self.text = self.text[:end]
         return StopReason.LINE
+
+    def _bracket_rule(self, added: str) -> StopReason | None:
+        """Cut where a bracket is closed that ends the text (see `brackets`)."""
+        if _CLOSERS_AND_LINE_END.isdisjoint(added):
+            return None
+        end: int | None = None
+        if self._n_closable is not None:
+            end = end_before_rest(self._own_line, self.text, self._n_closable, self._signs)
+        elif self._n_open is not None:
+            end = end_of_braces(self.text, self._n_open, self._signs)
+        return None if end is None else self._cut(end, StopReason.BRACKET)
 
     def _block_rule(self) -> StopReason | None:
         """Cut before the first line that is indented less than the block.
@@ -140,11 +189,15 @@ class Stopper:
         first, rest = lines[0], lines
         if self._is_after_text:
             floor_columns = self._header_columns + 1
+            if self._n_open:
+                floor_columns = min(floor_columns, first.indent_columns)
         else:
             floor_columns = first.indent_columns
             rest = lines[1:]
         is_inside_body = False
         for line in rest:
+            if self._n_open and self._may_stand_left(line, first):
+                continue
             if line.indent_columns >= floor_columns:
                 # A unit at the left margin ends where its indented body does.
                 if is_inside_body and floor_columns == 0 == line.indent_columns:
@@ -165,6 +218,18 @@ class Stopper:
                     return self._cut(end, StopReason.DEDENT)
             return self._cut(line.start, StopReason.DEDENT)
         return None
+
+    def _may_stand_left(self, line: _Line, first: _Line) -> bool:
+        """Whether a line inside the cursor's braces may be indented less than the block.
+
+        Where the first line is not indented, the cursor's own one was: it goes on with a statement
+        from above (``extends A {``), and where that began is not known.
+        """
+        if line.text[0] in _CLOSERS:
+            is_header = first.indent_columns > self._header_columns
+            return not is_header or line.indent_columns >= self._header_columns
+        is_of_margin = line.text[0] == "#" or _LABEL.fullmatch(line.text)
+        return not line.is_whole or bool(is_of_margin)
 
     def _is_line_below(self, line: _Line) -> bool:
         return (line.indent_columns, line.text) == self._line_below

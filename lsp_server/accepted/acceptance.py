@@ -54,7 +54,7 @@ def from_json(argument: object) -> Acceptance:
     """The argument of `starling.accepted`; ValueError when it is not one."""
     try:
         return _acceptance(argument)
-    except (TypeError, KeyError, IndexError, AttributeError) as error:
+    except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError("the argument is not that of an accepted suggestion") from error
 
 
@@ -91,15 +91,25 @@ def _acceptance(argument: Any) -> Acceptance:
         verdict=_string(argument["verdict"]),
         sources=tuple(source for match in matches for source in sources_of(match)),
         copies=tuple(
-            CopiedPart(
-                start_char=min(_count(match["start"]), len(text)),
-                end_char=min(_count(match["end"]), len(text)),
-                sources=sources,
-            )
+            _copied_part(match, sources, len(text))
             for match in reported
             if not match.get("allowed", False) and (sources := sources_of(match))
         ),
     )
+
+
+def _copied_part(match: Mapping[str, Any], sources: tuple[Source, ...], n_chars: int) -> CopiedPart:
+    """An index cannot tell whether a copy goes on for less than a window's distance. Such an end of
+    the text belongs to it: that is probable, and the cursor stands there, where editors offer what
+    can be done about a copy.
+    """
+    from attribution.fingerprint import WINNOW_WINDOWS
+
+    start = min(_count(match["start"]), n_chars)
+    end = min(_count(match["end"]), n_chars)
+    if start < end and n_chars - end < WINNOW_WINDOWS:
+        end = n_chars
+    return CopiedPart(start_char=start, end_char=end, sources=sources)
 
 
 def _string(value: object) -> str:

@@ -166,7 +166,7 @@ def docstring_request(subject: Subject, text: str, path: str) -> FimRequest:
     before, after = text[:at], text[at:]
     if subject.language.doc_style is DocStyle.DOCSTRING:
         head = before.rstrip()
-        indent = _indent_of_body(head, before, after)
+        indent = _indent_of_body(head, before)
         opening = f"\n{indent}" if head else ""
         prefix, suffix = f'{head}{opening}"""', f'"""\n{indent}{after}'
     else:
@@ -195,7 +195,7 @@ def _note(model_name: str, text: str, check: Callable[[str], Report] | None) -> 
     return note
 
 
-def _indent_of_body(head: str, before: str, after: str) -> str:
+def _indent_of_body(head: str, before: str) -> str:
     """Of the statements behind a Python header, also when they stand on its line."""
     if not head:
         return ""

@@ -2,6 +2,9 @@
 a missed one makes every key of a good suggestion cost tokens.
 """
 
+import math
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,8 +47,9 @@ def rests(
     uri: str = "file:///a.py",
     *,
     n_asked: int = 1,
+    min_logprob: float = -math.inf,
 ) -> list[str] | None:
-    found = shown.typed_through(uri, prefix, suffix, n_asked=n_asked)
+    found = shown.typed_through(uri, prefix, suffix, n_asked=n_asked, min_logprob=min_logprob)
     if found is None:
         return None
     return [one.text[found.n_typed_chars :] for one in found.suggestions]
@@ -67,6 +71,23 @@ def test_what_the_deadline_cut_is_for_who_types_its_head() -> None:
     assert rests(shown, "x = ", "\ny") is None and rests(shown, "z = ", "\ny") is None
     assert rest(shown, "x = comp", "\ny") == "ute(a"
     assert rests(shown, "x = compute(a", "\ny") is None
+
+
+def test_what_doubt_cut_goes_on_once_the_doubtful_was_typed() -> None:
+    """Otherwise a suggestion would end for good where the model was unsure once."""
+    tokens = (("comp", -0.1), ("ute", -0.9), ("(a", -0.2))
+    cut = replace(suggestion("compute(a"), stop_reason="doubt", tokens=tokens)
+    shown = SuggestionCache()
+    shown.remember("file:///a.py", "x = ", "\ny", (cut,), min_logprob=-1.0)
+    for typed, left in {"": "compute(a", "comp": "ute(a", "compu": "te(a", "compute": None}.items():
+        found = rests(shown, f"x = {typed}", "\ny", min_logprob=-1.0)
+        assert found == (None if left is None else [left]), typed
+    # Who wants more than was looked for then, or all of it, is not served with a part.
+    assert rests(shown, "x = ", "\ny", min_logprob=-1.5) is None
+    assert rests(shown, "x = ", "\ny") is None
+    changed = replace(cut, tokens=(), end_logprob=-1.2)
+    shown.remember("file:///a.py", "x = ", "\ny", (changed,), min_logprob=-1.0)
+    assert rests(shown, "x = ", "\ny", min_logprob=-1.0) == ["compute(a"]
 
 
 def test_anything_else_misses() -> None:

@@ -18,7 +18,10 @@ TEXT = "for number in numbers:\n        result += number\n    return result"
 OTHER_TEXT = "return sum(numbers)"
 ENTRY_TEXT = "(numbers, start)"
 END = (2, 4)
-STATUS_KEYS = {"state", "reason", "model", "verdict", "source", "tokensPerSecond", "hitRate"}
+STATUS_KEYS = {
+    "state", "reason", "model", "verdict", "source", "tokensPerSecond", "hitRate",
+    "workspaceTokens",
+}  # fmt: skip
 CLIENT = {
     "workspace": {"configuration": True},
     "window": {"workDoneProgress": True},

@@ -16,7 +16,7 @@ from lsprotocol import types
 
 from attribution.match import Match, Report, Verdict
 from lsp_server import handlers, inline_completion, loading, prefetch
-from lsp_server.context.cursor import CursorContext
+from lsp_server.context.cursor import CursorContext, Request
 from lsp_server.figures import Figures
 from lsp_server.server import StarlingServer
 from lsp_server.settings import Settings
@@ -40,6 +40,7 @@ class SlowService:
         self.started: list[CursorContext] = []
         self.ahead: list[CursorContext] = []
         self.asked: list[tuple[int, bool]] = []
+        self.looked: list[str] = []
         self.release = threading.Event()
         self.error: Exception | None = None
 
@@ -68,6 +69,9 @@ class SlowService:
 
     read_ahead = compute_ahead
 
+    def look_around(self, request: Request) -> None:
+        self.looked.append(request.uri)
+
     def close(self) -> None:
         pass
 
@@ -94,7 +98,7 @@ class Session:
         self.server.protocol.client_capabilities = types.ClientCapabilities()
         self.server.settings = QUIET
         self.service = SlowService()
-        self.server.service = self.service  # type: ignore[assignment]
+        self.server.service = self.service
         self.sent: list[dict] = []
         self.server.protocol.set_writer(self, include_headers=False)
         self.server.documents.open(uri=URI, language_id="python", version=1, text="f()\n")
@@ -474,6 +478,7 @@ def test_a_quiet_document_is_read_ahead_once(session, monkeypatch) -> None:
         for _ in range(3):
             handlers.did_open(session.server, types.DidOpenTextDocumentParams(item))
         await until(lambda: len(session.service.ahead) == 1)
+        assert set(session.service.looked) == {URI}  # Its neighbours are read, too.
         await session.ask(character=4)
         identifier = types.TextDocumentIdentifier(URI)
         handlers.did_save(session.server, types.DidSaveTextDocumentParams(identifier))

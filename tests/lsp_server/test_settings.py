@@ -13,7 +13,7 @@ from lsp_server.wanted import is_wanted
 
 
 def test_nothing_means_the_defaults() -> None:
-    for nothing in ({}, None, {"starling": {}}):
+    for nothing in ({}, None, {"starling": {}}, {"starling": None}, [], {"starling": []}):
         parsed = parse(nothing)
         assert (parsed.settings, parsed.problems) == (Settings(), ())
 
@@ -99,7 +99,7 @@ def test_a_wrong_value_is_named_and_ignored(key, value) -> None:
     assert parsed.settings == expected
 
 
-@pytest.mark.parametrize("values", [[], "x", 3, True])
+@pytest.mark.parametrize("values", [["x"], "x", 3, True, {"starling": 3}])
 def test_settings_that_are_no_object(values) -> None:
     parsed = parse(values)
     assert parsed.settings == Settings() and len(parsed.problems) == 1

@@ -240,4 +240,4 @@ def answer_to_initialize(socket_: ClientConnection) -> dict[str, dict[str, str]]
     while True:
         message = json.loads(socket_.recv(60))
         if message.get("id") == 1:
-            return message["result"]  # type: ignore[no-any-return]
+            return message["result"]

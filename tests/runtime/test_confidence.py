@@ -18,6 +18,7 @@ from runtime.confidence import (
     Written,
     best_head,
     calibration_path,
+    least_logprob,
 )
 from runtime.errors import BundleError
 from runtime.stopping import StopReason
@@ -167,6 +168,29 @@ def test_a_calibration_keeps_the_order_and_the_default_changes_nothing() -> None
         assert found == sorted(found) and all(0.0 < p <= 1.0 for p in found)
     for logprob in (-20.0, -3.0, -0.5, -0.01):
         assert AS_THE_MODEL_SAYS.probability(logprob) == pytest.approx(math.exp(logprob))
+
+
+@given(
+    st.floats(-4.0, 4.0), st.floats(0.0, 2.0), st.floats(0.0, 2.0), st.floats(0.01, 1.0),
+    st.lists(st.floats(-3.0, 0.0), min_size=1, max_size=12),
+)  # fmt: skip
+def test_nothing_after_too_doubtful_a_head_would_be_shown(
+    bias: float, by_sure: float, by_unsure: float, wanted: float, logprobs: list[float]
+) -> None:
+    """A completion stops there (`SamplingConfig.min_logprob`): what is shown must be the same."""
+    calibration = Calibration(bias=bias, by_sure=by_sure, by_unsure=by_unsure)
+    least = least_logprob(calibration, wanted)
+    n_written = next(
+        (n for n in range(1, len(logprobs)) if math.fsum(logprobs[:n]) < least), len(logprobs)
+    )
+    tokens = tuple((f"word{i} ", logprob) for i, logprob in enumerate(logprobs))
+    shown = []
+    for n in (n_written, len(logprobs)):
+        text = "".join(word for word, _ in tokens[:n])
+        written = Written(text=text, tokens=tokens[:n], end_logprob=0.0)
+        best = best_head(written.heads(calibration), text, min_probability=wanted)
+        shown.append(text[: best.n_chars].rstrip() if best else None)
+    assert shown[0] == shown[1]
 
 
 def test_a_calibration_comes_back_from_its_file_and_a_bad_one_is_named(tmp_path: Path) -> None:

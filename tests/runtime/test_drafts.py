@@ -17,8 +17,11 @@ import pytest
 from runtime.bundle import open_bundle
 from runtime.drafts import MAX_DRAFT_TOKENS, Drafter, StepTimes, _longest_match
 from runtime.engine import Engine, FimRequest, Mode, SamplingConfig
+from runtime.text_index import TextIndex
 from tests.runtime.answers import SOURCE, assert_same
 
+# Any tokens: what a workspace makes likelier is likelier with drafts and without.
+WORKSPACE = TextIndex.of([np.random.default_rng(n).integers(10, 200, 3000) for n in range(2)])
 N_VOCAB = 500
 NEWLINE = 11
 
@@ -51,7 +54,7 @@ def prompts(rng: random.Random, n: int) -> Iterator[tuple[FimRequest, SamplingCo
         prefix = text[:cut] + rng.choice(["", "", text[: cut // 2], "é日"])
         request = FimRequest(prefix=prefix, suffix=text[cut:], path="a.py", mode=mode)
         yield (
-            request,
+            replace(request, workspace=rng.choice([None, WORKSPACE])),
             SamplingConfig(
                 temperature=rng.choice([0.0, 0.0, 0.7, 1.3]),
                 top_k=rng.choice([0, 0, 20]),

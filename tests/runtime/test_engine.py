@@ -229,6 +229,26 @@ def test_max_tokens(engine: Engine) -> None:
             assert completion.stop_reason is StopReason.MAX_TOKENS
 
 
+def test_doubt_ends_a_completion_as_soon_as_it_is_too_unlikely(engine: Engine) -> None:
+    """Otherwise 128 tokens are computed at each key for a suggestion of which nothing is shown."""
+    n_stopped = 0
+    for offset in range(200, 1200, 100):
+        request = replace(request_at(offset), mode=Mode.BLOCK)
+        whole = engine.complete(request, PATIENT)[0]
+        sampling = replace(PATIENT, min_logprob=-5.0)
+        done = engine.complete(request, sampling)[0]
+        assert whole.token_ids[: len(done.token_ids)] == done.token_ids
+        if done.stop_reason is not StopReason.DOUBT:
+            assert (done.text, done.stop_reason) == (whole.text, whole.stop_reason)
+            continue
+        n_stopped += 1
+        # Blanks before the text count for nothing: they may stand in the buffer already.
+        first = next(i for i, (text, _) in enumerate(done.spelled) if text.strip())
+        logprobs = [logprob for text, logprob in done.spelled[first:] if text]
+        assert math.fsum(logprobs) < -5.0 <= math.fsum(logprobs[:-1])
+    assert n_stopped >= 3
+
+
 @pytest.mark.parametrize("n_chars", [0, 1, 10, 100_000, 3_000_000])
 @pytest.mark.parametrize("unit", ["x = 1\n", "a", "日", "\n", " "])
 def test_any_file_fits(engine: Engine, n_chars: int, unit: str) -> None:

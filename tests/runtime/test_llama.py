@@ -142,6 +142,27 @@ def test_logits_are_a_view(tiny_gguf: Path) -> None:
     model.close()
 
 
+@pytest.mark.parametrize(
+    ("n_past", "n_new", "ends"),
+    [(0, 500, [256, 500]), (11, 480, [256, 491]), (250, 200, [450]), (11, 100, [111])],
+)
+def test_a_long_prompt_is_read_in_steps_that_end_with_a_block_of_cells(
+    tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, n_past: int, n_new: int, ends: list[int]
+) -> None:
+    """Otherwise each step attends over one block too many: after a jump of the cursor the first
+    suggestion takes a quarter longer."""
+    model = opened(tiny_gguf)
+    assert model.extend(range(300, 300 + n_past)) if n_past else True
+    seen: list[int] = []
+    decode = model._decode
+    monkeypatch.setattr(
+        model, "_decode", lambda: decode() and not seen.append(model.n_cached_tokens)
+    )
+    assert model.extend([300 + i % 100 for i in range(n_new)])
+    assert seen == ends
+    model.close()
+
+
 def test_abort_flag(tiny_gguf: Path) -> None:
     model = opened(tiny_gguf)
     ids = list(range(100, 400))

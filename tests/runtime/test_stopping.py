@@ -12,9 +12,15 @@ from runtime.stopping import Mode, Stopper, StopReason
 
 
 def run(
-    mode: Mode, prefix: str, data: bytes, piece_bytes: int, skip_bytes: int = 0, suffix: str = ""
+    mode: Mode,
+    prefix: str,
+    data: bytes,
+    piece_bytes: int,
+    skip_bytes: int = 0,
+    suffix: str = "",
+    path: str = "",
 ) -> tuple[str, StopReason | None]:
-    stopper = Stopper(mode=mode, prefix=prefix, suffix=suffix, skip_bytes=skip_bytes)
+    stopper = Stopper(mode=mode, prefix=prefix, suffix=suffix, path=path, skip_bytes=skip_bytes)
     for i, start in enumerate(range(0, len(data), piece_bytes)):
         # Ids that never repeat: the repetition rule has its own tests.
         reason = stopper.push(1000 + i, data[start : start + piece_bytes])
@@ -39,7 +45,7 @@ CASES = [
     (Mode.BLOCK, "def f():\n", "    a\n    b\nc", "    a\n    b", StopReason.DEDENT),
     (Mode.BLOCK, "def f():\n\t", "a\n\tb\nc", "a\n\tb", StopReason.DEDENT),
     (Mode.BLOCK, "def f():\n    ", "a\n\n    b\nc", "a\n\n    b", StopReason.DEDENT),
-    (Mode.BLOCK, "  if (a) {", "\n    b\n  }\n  c", "\n    b\n  }", StopReason.DEDENT),
+    (Mode.BLOCK, "  if (a) {", "\n    b\n  }\n  c", "\n    b\n  }", StopReason.BRACKET),
     (Mode.BLOCK, "  if (a) {", "\n    b\n}", "\n    b", StopReason.DEDENT),
     (Mode.BLOCK, "", "def f():\n    a\n\ndef g", "def f():\n    a", StopReason.DEDENT),
     (Mode.BLOCK, "", "x = [\n    1,\n]\ny = 2\n", "x = [\n    1,\n]", StopReason.DEDENT),
@@ -49,8 +55,23 @@ CASES = [
     (Mode.BLOCK, "  each(t, function(x)", "\n    a()\n  end)\n  b()\n", "\n    a()\n  end)", StopReason.DEDENT),
     (Mode.BLOCK, "", "function f()\n  a()\nend\n\nlocal b\n", "function f()\n  a()\nend", StopReason.DEDENT),
     (Mode.BLOCK, "for a in b:", "\n    c()\nending = 1\n", "\n    c()", StopReason.DEDENT),
-    (Mode.BLOCK, "func f() {", "\n\tif a {\n\t\tb()\n\t}\n}\nc", "\n\tif a {\n\t\tb()\n\t}\n}", StopReason.DEDENT),
+    (Mode.BLOCK, "func f() {", "\n\tif a {\n\t\tb()\n\t}\n}\nc", "\n\tif a {\n\t\tb()\n\t}\n}", StopReason.BRACKET),
     (Mode.BLOCK, "a:", "\n  b: 1\n  c: 2\nd:\n", "\n  b: 1\n  c: 2", StopReason.DEDENT),
+    # The statement began further above, and with it the indentation that counts.
+    (Mode.BLOCK, "  if (a and\n          b):", "\n    c()\n  d()\n", "\n    c()", StopReason.DEDENT),
+    (Mode.BLOCK, "  if (a &&\n          b) {", "\n    c();\n  }\n  d();\n", "\n    c();\n  }", StopReason.BRACKET),
+    (Mode.BLOCK, "class A\n    extends B {", "\n    a = 1;\n}\nc", "\n    a = 1;\n}", StopReason.BRACKET),
+    # With braces these lines stand where they want, and the statement may go on.
+    (Mode.BLOCK, "  switch (a) {", "\n  case 1:\n    b();\n  }\n  c();\n", "\n  case 1:\n    b();\n  }", StopReason.BRACKET),
+    (Mode.BLOCK, "  class A {", "\n    int a;\n  public:\n#if B\n    int b;\n#endif\n  };\n", "\n    int a;\n  public:\n#if B\n    int b;\n#endif\n  };", StopReason.BRACKET),
+    (Mode.BLOCK, "if (a) {", "\n  b()\n} else {\n  c()\n}\nd()\n", "\n  b()\n} else {\n  c()\n}", StopReason.BRACKET),
+    (Mode.BLOCK, "on(a, () => {", "\n  b()\n}, [c]);\nd()\n", "\n  b()\n}, [c]);", StopReason.BRACKET),
+    (Mode.BLOCK, "a = {", "'{': 1, '}': 2}\nb\n", "'{': 1, '}': 2}", StopReason.BRACKET),
+    (Mode.BLOCK, "if (a) {", "\n  b()\nc()\n}\n", "\n  b()", StopReason.DEDENT),
+    # A brace that was opened above the cursor's line ends the block where it is closed.
+    (Mode.BLOCK, "switch (a) {\n", "case 1:\n  b();\n}\nc();\n", "case 1:\n  b();", StopReason.BRACKET),
+    (Mode.BLOCK, "f(\n  ", "a,\n  ) {\n    b\n  }\n  c\n", "a,\n  ) {\n    b\n  }\n  c\n", None),
+    (Mode.BLOCK, "{\n  ", "a(b[0]);\n  if (c) {\n    d()\n  }\n  }", "a(b[0]);\n  if (c) {\n    d()\n  }", StopReason.BRACKET),
     (Mode.SPAN, "  x = ", "1\ny\n\n\n\nz\n", "1\ny\n\n\n\nz\n", None),
 ]  # fmt: skip
 
@@ -77,6 +98,39 @@ def test_a_block_ends_where_the_text_below_begins(
 ) -> None:
     prefix, _, suffix = file.partition("|")
     found = run(Mode.BLOCK, prefix, generated.encode(), piece_bytes, suffix=suffix)
+    assert found == (kept, reason)
+
+
+REST_CASES = [
+    # a line with its cursor, generated, kept, reason
+    ("f(|)", "a)\n", "a", StopReason.BRACKET),
+    ("f(|):", "a, b):\n    c", "a, b", StopReason.BRACKET),
+    ("f(|)", "g(a)[0], b) + 1\n", "g(a)[0], b", StopReason.BRACKET),
+    ("f(g(|)", "a), b)\n", "a), b", StopReason.BRACKET),
+    ("f(|)", "')', a)\n", "')', a", StopReason.BRACKET),
+    ("f('|')", "a)')\n", "a)'", StopReason.BRACKET),
+    ("a = [|]", "]\n", "", StopReason.BRACKET),
+    ("if (a|) {", " && b) {\n", " && b", StopReason.BRACKET),
+    # The rest closes nothing, or what the line has not open.
+    ("f(|,", "a)\n", "a)", StopReason.LINE),
+    ("f[|)", "a]\n", "a]", StopReason.LINE),
+    ("f(|", "a)\n", "a)", StopReason.LINE),
+    # The text cannot begin below where the line goes on.
+    ("f(|)", "\na", "", StopReason.LINE),
+    ("f()|", "\na\n", "\na", StopReason.LINE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece_bytes", PIECE_BYTES)
+@pytest.mark.parametrize(("line", "generated", "kept", "reason"), REST_CASES)
+def test_a_line_ends_where_its_rest_goes_on(
+    line: str, generated: str, kept: str, reason: StopReason, piece_bytes: int
+) -> None:
+    prefix, _, rest = line.partition("|")
+    suffix = f"{rest}\nprint(a)\n"
+    found = run(
+        Mode.LINE, f"b = (\n{prefix}", generated.encode(), piece_bytes, suffix=suffix, path="a.py"
+    )
     assert found == (kept, reason)
 
 

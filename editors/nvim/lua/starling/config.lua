@@ -160,7 +160,8 @@ local function expected_of_setting(fact)
 end
 
 local function take_settings(given, problems)
-  local facts, taken = require("starling.settings"), {}
+  -- JSON of an empty table is a list, which is no settings.
+  local facts, taken = require("starling.settings"), vim.empty_dict()
   for name, value in pairs(given) do
     local fact = facts[name]
     if not fact then
@@ -197,7 +198,7 @@ end
 --- A wrong one keeps its default: a slip of the pen must not take the editor's other plugins along.
 function M.read(given)
   local problems = {}
-  local config = { keys = {}, settings = {} }
+  local config = {}
   for name, option in pairs(OPTIONS) do
     config[name] = vim.deepcopy(option.default)
   end
@@ -217,9 +218,8 @@ function M.read(given)
     end
   end
   config.keys = take_keys(type(given.keys) == "table" and given.keys or {}, problems)
-  if type(given.settings) == "table" then
-    config.settings = take_settings(given.settings, problems)
-  end
+  local settings = type(given.settings) == "table" and given.settings or {}
+  config.settings = take_settings(settings, problems)
   table.sort(problems)
   return config, problems
 end

@@ -17,7 +17,7 @@ return {
   debounceMs = { type = "integer", optional = true, minimum = 0, maximum = 5000, description = "Quiet time in milliseconds before computing while you type; empty: as long as the model took lately, less what the editor has waited already." },
   minConfidence = { type = "number", optional = false, default = 0.5, minimum = 0.0, maximum = 1.0, description = "Suggestions that are right with a lower probability are not shown while you type; of a line whose end is less sure only the head. 0: always all of it." },
   prefetch = { type = "boolean", optional = false, default = true, description = "Whether to compute ahead while you pause: after a file is opened or saved, and after you accepted a suggestion." },
-  otherFiles = { type = "boolean", optional = false, default = true, description = "Whether the model is shown parts of other files of the workspace." },
+  otherFiles = { type = "boolean", optional = false, default = true, description = "Whether other files of the workspace are read: parts of them are shown to the model, and words of them are suggested more often." },
   batterySaver = { type = "boolean", optional = false, default = false, description = "Whether to suggest on battery only when you ask by key, and compute nothing ahead." },
   unloadAfterMinutes = { type = "number", optional = true, default = 60.0, minimum = 0.005, maximum = 10000.0, description = "Minutes without a request after which the model leaves memory, until the next request; empty: never." },
   nThreads = { type = "integer", optional = true, minimum = 1, maximum = 256, description = "Processor cores for reading a prompt; empty: all physical ones. Writing takes one." },

@@ -2,7 +2,8 @@
 -- comes with each change.
 local M = {}
 
---- STATUS of the server: state, reason, model, verdict, source, tokensPerSecond, hitRate.
+--- STATUS of the server: state, reason, model, verdict, source, tokensPerSecond, hitRate,
+--- workspaceTokens.
 M.current = { state = "off", reason = "no file of a wanted type was opened" }
 
 local MARKS = {
