@@ -4,6 +4,7 @@ Only headers are read here. Nothing is unpickled.
 """
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,10 @@ def _read_shards(directory: Path) -> dict[str, TensorRef]:
     for name in sorted({str(shard) for shard in weight_map.values()}):
         # A shard lies in the folder itself; any other path would leave it.
         path = directory / Path(name).name
-        if not path.is_file():
-            raise CheckpointError(f"{path}, one of the model's shards, is missing: copy it too")
+        if not os.path.isfile(path):  # Path.is_file raises for a name that is too long.
+            raise CheckpointError(
+                f"{directory / path.name[:100]}, one of the model's shards, is missing: copy it too"
+            )
         weights.update(read_header(path))
     if absent := sorted(weight_map.keys() - weights.keys()):
         raise CheckpointError(

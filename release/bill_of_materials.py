@@ -24,11 +24,11 @@ from license_expression import get_spdx_licensing
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attribution.licences import is_permissive  # noqa: E402
+from attribution.licences import is_permissive
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 EXTRAS = ("", "quantize", "train", "cluster")
 NPM_LOCKS = (
     REPOSITORY / "editors" / "vscode" / "package-lock.json",

@@ -28,11 +28,11 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from release import bill_of_materials  # noqa: E402
+from release import bill_of_materials
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = Path("lsp_server") / "web" / "page"
 NOT_SOURCES = (
     ".git",

@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from quantize.card import render_card  # noqa: E402
-from quantize.report import read_report  # noqa: E402
-from runtime.bundle import default_bundle_directory, open_bundle  # noqa: E402
+from quantize.card import render_card
+from quantize.report import read_report
+from runtime.bundle import default_bundle_directory, open_bundle
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 CARD = "MODEL_CARD.md"
 LICENCE = "Apache-2.0"
 """Of weights that this repository made."""

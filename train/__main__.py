@@ -42,7 +42,7 @@ def train() -> None:
     """
 
 
-@train.command()
+@train.command(short_help="Fetch, filter, redact and deduplicate sources.")
 @click.argument("what", nargs=-1, metavar="[RECIPE | PATH...]")
 @_recipe_option
 @_out_option
@@ -127,7 +127,7 @@ def corpus(
     make_corpus(recipe, run, cluster=cluster, say=_say)
 
 
-@train.command()
+@train.command(short_help="Train the tokenizer and tokenize the corpus.")
 @_recipe_option
 @_out_option
 @_start_option

@@ -8,6 +8,7 @@ never falls back in silence.
 
 import difflib
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -155,6 +156,8 @@ def _build(kind: type[T], values: Mapping[str, Any], where: str, path: Path) -> 
 
 def _checked(value: Any, annotation: Any, where: str) -> Any:
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise RecipeError(f"{where} is too large for a number: write a smaller one")
         return float(value)
     if annotation == tuple[str, ...] and isinstance(value, list):
         if all(isinstance(item, str) for item in value):

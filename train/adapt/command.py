@@ -10,7 +10,8 @@ DEFAULT_MINUTES = 20.0
 
 
 @click.command(
-    epilog="Example: starling train adapt ~/src/shop ~/src/tools --out bundles/shop --minutes 20"
+    short_help="Continue a bundle on your own code.",
+    epilog="Example: starling train adapt ~/src/shop ~/src/tools --out bundles/shop --minutes 20",
 )
 @click.argument(
     "paths",

@@ -21,7 +21,6 @@ from train.corpus.ray_executor import RayExecutor, connected
 from train.corpus.slurm_executor import check_slurm, hand_in, job_name_of, under_way
 from train.errors import TrainError
 
-EXECUTORS = ("local", "ray", "slurm")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _QUEUED = "queued-in-slurm"
 """Name of the file that says which settings were handed to Slurm."""
@@ -35,7 +34,7 @@ class Cluster:
     """What an executor must know of the machines."""
 
     kind: str
-    """One of `EXECUTORS`."""
+    """local, ray or slurm."""
     n_workers: int
     """Tasks at a time."""
     partition: str = ""

@@ -127,7 +127,7 @@ def stage_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 @njit(cache=True, nogil=True)
-def _n_lexemes(data_N: NDArray[np.uint8]) -> int:  # noqa: N803
+def _n_lexemes(data_N: NDArray[np.uint8]) -> int:
     n, in_word = 0, False
     for byte in data_N:
         is_word = (

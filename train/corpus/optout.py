@@ -89,11 +89,6 @@ class OptOut:
         )
 
     @property
-    def n_entries(self) -> int:
-        """How many different entries there are."""
-        return len(self._lines())
-
-    @property
     def digest(self) -> str:
         """SHA-256 of the sorted entries."""
         return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()

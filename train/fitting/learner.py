@@ -145,7 +145,7 @@ class Learner:
             for parameter in group["params"]
         }
         with stored_tensors(path / OPTIMIZER_FILE) as stored:
-            for full_name in stored.keys():  # noqa: SIM118 - not a mapping
+            for full_name in stored.keys():  # not a mapping
                 name, _, key = full_name.rpartition("/")
                 parameter = self._parameters[name]
                 values = stored.get_tensor(full_name)

@@ -7,7 +7,7 @@ import click
 from train.errors import TrainError
 
 
-@click.command()
+@click.command(short_help="Plot the curves of one run or several.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )  # fmt: skip

@@ -171,15 +171,8 @@ def _positions(sample_BT: Tensor) -> Tensor:
 
 
 def _qwen3(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads,
+    return _with_rope(config) | {
         "head_dim": config.head_dim,
-        "max_position_embeddings": config.context_tokens,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "rms_norm_eps": config.norm_eps,
         "attention_bias": False,
     }
@@ -202,6 +195,18 @@ def _gpt_bigcode(config: ModelConfig) -> dict[str, Any]:
 
 
 def _starcoder2(config: ModelConfig) -> dict[str, Any]:
+    return _with_rope(config) | {
+        "sliding_window": config.sliding_window_tokens or None,
+        "hidden_act": "gelu_pytorch_tanh",
+        "norm_epsilon": config.norm_eps,
+        "use_bias": True,
+        "attention_dropout": config.dropout,
+        "residual_dropout": config.dropout,
+        "embedding_dropout": config.dropout,
+    }
+
+
+def _with_rope(config: ModelConfig) -> dict[str, Any]:
     return {
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
@@ -209,14 +214,7 @@ def _starcoder2(config: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.n_kv_heads,
         "max_position_embeddings": config.context_tokens,
-        "sliding_window": config.sliding_window_tokens or None,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "hidden_act": "gelu_pytorch_tanh",
-        "norm_epsilon": config.norm_eps,
-        "use_bias": True,
-        "attention_dropout": config.dropout,
-        "residual_dropout": config.dropout,
-        "embedding_dropout": config.dropout,
     }
 
 

@@ -213,7 +213,7 @@ def _model_of(config: Mapping[str, Any], directory: Path) -> tuple[ModelConfig, 
         values = readers[kind](config)
         model = ModelConfig(name=directory.resolve().name, architecture=str(kind), **values)
         return model, int(config["vocab_size"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"{directory / CONFIG_FILE} cannot be used ({error!r}): save the model again with a "
             "recent transformers"

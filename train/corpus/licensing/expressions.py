@@ -51,6 +51,10 @@ _BY_NAME: dict[str, str] = {
     "public domain": "LicenseRef-public-domain", "proprietary": "LicenseRef-proprietary",
 }  # fmt: skip
 _lock = threading.Lock()
+# The library fails with the last three over some texts that are no expression.
+_UNREADABLE = (
+    ExpressionError, ExpressionParseError, AssertionError, IndexError, RecursionError
+)  # fmt: skip
 _MAX_EXPRESSION_CHARS = 4_000
 
 
@@ -119,8 +123,7 @@ def _parsed(expression: str) -> Any:
                 symbol.key if hasattr(symbol, "key") else str(symbol)
                 for symbol in licensing.unknown_license_symbols(parsed)
             ] if parsed is not None else []  # fmt: skip
-        except (ExpressionError, ExpressionParseError, AssertionError, RecursionError) as error:
-            # The library asserts over some texts that are no expression.
+        except _UNREADABLE as error:
             raise _refusal(expression, str(error)) from error
     unknown = [key for key in unknown if not key.startswith(("LicenseRef-", "DocumentRef-"))]
     if unknown:
