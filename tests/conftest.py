@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Set before numba or any cache is imported, so that a test run leaves the user's home alone.
@@ -12,11 +13,22 @@ os.environ.update(
     XDG_CONFIG_HOME=str(_HOME / "config"),
     XDG_DATA_HOME=str(_HOME / "data"),
     XDG_STATE_HOME=str(_HOME / "state"),
+    # Kernels are numba's, but in the tests of the library of kernels.
+    STARLING_KERNEL_LIBRARY="off",
 )
 
 import pytest  # noqa: E402
 
-from tests import tiny_model  # noqa: E402
+from tests import tiny_model, traces  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_traces() -> Iterator[None]:
+    """Each file of tests leaves its process as it found it."""
+    before = traces.state()
+    yield
+    left = traces.changes(before, traces.state())
+    assert not left, f"a test of this file changed for all that come after it: {left}"
 
 
 @pytest.fixture(scope="session")

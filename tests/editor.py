@@ -5,6 +5,8 @@ A ``|`` in a text is the cursor.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,6 +47,26 @@ def split_cursor(marked: str) -> tuple[str, int]:
     before, bar, after = marked.partition(CURSOR)
     assert bar, "no cursor"
     return before + after, len(before)
+
+
+@contextmanager
+def one_editor_each(
+    encodings: Iterable[str], *, bundle: Path, settings: Message
+) -> Iterator[dict[str, "Editor"]]:
+    """An editor for each position encoding, with a server of its own, which must end in peace."""
+    with ExitStack() as stack:
+        editors = {}
+        for encoding in encodings:
+            client = stack.enter_context(LspClient(bundle=bundle))
+            client.initialize(
+                position_encodings=[encoding], settings=settings, root_uri="file:///w"
+            )
+            client.wait_ready()
+            editors[encoding] = Editor(client, encoding)
+        yield editors
+        for editor in editors.values():
+            assert editor.client.shut_down() == 0
+            assert editor.client.stderr == b""
 
 
 class Editor:

@@ -20,9 +20,9 @@ import numpy as np
 from attribution.build import build_index
 from attribution.manifest import ManifestRow, corpus_id_of
 from runtime.bundle import MODEL_FILE, SPEC_FILE
-from runtime.fim import END_OF_TEXT, SPECIAL_TOKENS, Order
+from runtime.fim import END_OF_TEXT, SPECIAL_TOKENS
 from runtime.spec import ModelSpec
-from tests.tiny_model import CORPUS_ID, NORM_EPS, ROPE_THETA, byte_alphabet, write_gguf
+from tests.tiny_model import CORPUS_ID, byte_alphabet, spec_of, write_gguf
 
 MAX_TEXTS, MAX_PIECES = 256, 160
 PIECE_CHARS = 4
@@ -74,26 +74,18 @@ def write(
     tokens = [*SPECIAL_TOKENS, *letters, *markers, *pieces]
     assert len(set(tokens)) == len(tokens)
     tensors = _tensors(tokens, markers, scripts)
-    spec = ModelSpec(
+    spec = spec_of(
+        tokens,
+        tensors,
         name="scripted",
-        architecture="qwen3",
-        n_params=sum(tensor.size for tensor in tensors.values()),
         n_layers=1,
         d_model=_D_MODEL,
         d_ff=_D_FF,
         n_heads=_N_HEADS,
         n_kv_heads=_N_HEADS,
         head_dim=_HEAD_DIM,
-        vocab_size=len(tokens),
         context_tokens=_CONTEXT_TOKENS,
-        rope_theta=ROPE_THETA,
-        norm_eps=NORM_EPS,
-        fim_order=Order.SPM,
-        languages=("python",),
-        tokenizer_sha256="0" * 64,
         corpus_id=corpus_id,
-        recipe="scripted",
-        code_commit="unknown",
     )
     merges = [" ".join(marker) for marker in markers]
     write_gguf(path, spec, tokens, merges, tensors, chat_template=chat_template)

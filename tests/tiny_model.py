@@ -8,6 +8,7 @@ from the sample below (with a few characters of two, three and four bytes, whole
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -89,26 +90,18 @@ def write(
     """Write the model to `path`; the same seed gives the same bytes."""
     tokens, merges = vocabulary()
     tensors = _tensors(tokens, np.random.default_rng(seed))
-    spec = ModelSpec(
+    spec = spec_of(
+        tokens,
+        tensors,
         name=name,
-        architecture="qwen3",
-        n_params=sum(tensor.size for tensor in tensors.values()),
         n_layers=N_LAYERS,
         d_model=D_MODEL,
         d_ff=D_FF,
         n_heads=N_HEADS,
         n_kv_heads=N_KV_HEADS,
         head_dim=HEAD_DIM,
-        vocab_size=len(tokens),
         context_tokens=CONTEXT_TOKENS,
-        rope_theta=ROPE_THETA,
-        norm_eps=NORM_EPS,
-        fim_order=Order.SPM,
-        languages=("python",),
-        tokenizer_sha256="0" * 64,
         corpus_id=CORPUS_ID,
-        recipe="tiny-random",
-        code_commit="unknown",
     )
     write_gguf(path, spec, tokens, merges, tensors, chat_template=chat_template)
     return spec
@@ -136,6 +129,23 @@ def vocabulary() -> tuple[list[str], list[str]]:
     return tokens, [f"{first} {second}" for first, second in merges]
 
 
+def spec_of(tokens: list[str], tensors: dict[str, np.ndarray], **values: Any) -> ModelSpec:
+    """`values` and what all models made by tests have in common."""
+    return ModelSpec(
+        architecture="qwen3",
+        n_params=sum(tensor.size for tensor in tensors.values()),
+        vocab_size=len(tokens),
+        rope_theta=ROPE_THETA,
+        norm_eps=NORM_EPS,
+        fim_order=Order.SPM,
+        languages=("python",),
+        tokenizer_sha256="0" * 64,
+        recipe="made-by-tests",
+        code_commit="unknown",
+        **values,
+    )
+
+
 def write_gguf(
     path: Path,
     spec: ModelSpec,
@@ -156,6 +166,22 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_numbers(writer: gguf.GGUFWriter, of: Any, tokens: list[str], merges: list[str]) -> None:
+    """Of a ModelSpec, or of what has its names; and a byte-level vocabulary."""
+    writer.add_context_length(of.context_tokens)
+    writer.add_embedding_length(of.d_model)
+    writer.add_block_count(of.n_layers)
+    writer.add_feed_forward_length(of.d_ff)
+    writer.add_head_count(of.n_heads)
+    writer.add_head_count_kv(of.n_kv_heads)
+    writer.add_rope_freq_base(of.rope_theta)
+    writer.add_layer_norm_rms_eps(of.norm_eps)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(merges)
 
 
 def byte_alphabet() -> list[str]:
@@ -233,24 +259,13 @@ def _add_metadata(
     writer: gguf.GGUFWriter, spec: ModelSpec, tokens: list[str], merges: list[str]
 ) -> None:
     writer.add_name(spec.name)
-    writer.add_context_length(spec.context_tokens)
-    writer.add_embedding_length(spec.d_model)
-    writer.add_block_count(spec.n_layers)
-    writer.add_feed_forward_length(spec.d_ff)
-    writer.add_head_count(spec.n_heads)
-    writer.add_head_count_kv(spec.n_kv_heads)
+    add_numbers(writer, spec, tokens, merges)
     writer.add_key_length(spec.head_dim)
     writer.add_value_length(spec.head_dim)
-    writer.add_rope_freq_base(spec.rope_theta)
-    writer.add_layer_norm_rms_eps(spec.norm_eps)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
     n_special = len(SPECIAL_TOKENS)
     writer.add_token_types(
         [gguf.TokenType.CONTROL] * n_special + [gguf.TokenType.NORMAL] * (len(tokens) - n_special)
     )
-    writer.add_token_merges(merges)
     writer.add_eos_token_id(SPECIAL_TOKENS.index(END_OF_TEXT))
     writer.add_eot_token_id(SPECIAL_TOKENS.index(END_OF_TEXT))
     writer.add_add_bos_token(False)

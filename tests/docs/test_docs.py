@@ -43,6 +43,16 @@ def test_help_is_complete(path: str) -> None:
         check_line(example)
 
 
+@pytest.mark.parametrize("path", command_tree.all_commands())
+def test_help_fits_a_terminal(path: str) -> None:
+    """A summary that ends in "..." says nothing; an option in two lines cannot be copied."""
+    command = command_tree.all_commands()[path].command
+    said = command.get_help(click.Context(command, info_name=path, terminal_width=80))
+    assert not re.search(r"^ .*\w\.\.\.$", said, re.MULTILINE), said
+    examples = said.partition("Example")[2]
+    assert not re.search(r" --[a-z]*-\n", examples), said
+
+
 def test_help_names_the_exit_statuses() -> None:
     assert "0 fine, 1 a problem was found, 2 wrong use" in known()["starling"].words
     assert "0 fine or found, 1 a problem or not found" in known()["starling attribute"].words

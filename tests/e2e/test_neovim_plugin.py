@@ -582,6 +582,13 @@ def test_what_setup_complains_of(session: Session) -> None:
     ]
 
 
+def test_no_settings_are_an_empty_object(session: Session) -> None:
+    """A list would be one for the server, which complains of it at each start."""
+    for given in ("nil", "{}", "{ settings = {} }"):
+        read = f'vim.json.encode(require("starling.config").read({given}).settings)'
+        assert session.neovim.lua(f"return {read}") == "{}"
+
+
 def test_the_popup_menu_hides_it_or_is_extended(session: Session) -> None:
     session.edit(HEAD + "    path_of_lines = \n", row=5, more="pat")
     session.ghost()

@@ -213,7 +213,7 @@ def test_another_language(playground: Playground) -> None:
 
 
 def test_a_copied_function_is_flagged_before_it_is_accepted(browser: Any, tmp_path: Path) -> None:
-    """The default bundle, at a place in click that it knows by heart."""
+    """The default bundle, at a place in attrs that it knows by heart."""
     package, module, line, column = COPIED[0]
     lines = source_of(module).split("\n")[:line]
     file = tmp_path / "mine.py"
@@ -227,7 +227,7 @@ def test_a_copied_function_is_flagged_before_it_is_accepted(browser: Any, tmp_pa
         assert page.get_attribute("#verdict", "data-verdict") == "copy"
         assert page.query_selector(".ghost .matched")
         matches = page.text_content("#matches")
-        assert package in matches and "BSD-3-Clause" in matches and "swh:1:cnt:" in matches
+        assert package in matches and "MIT" in matches and "swh:1:cnt:" in matches
         opened.shot("copy")
         page.keyboard.press("Tab")
         assert file.read_text() == typed, "the file that was named is not written to"

@@ -141,9 +141,9 @@ def test_the_diagnostic_says_whose_code_it_is(accepted) -> None:
     assert accepted.covered(diagnostic["range"]) == COPIED
     assert diagnostic["severity"] == 3
     assert (diagnostic["source"], diagnostic["code"]) == ("starling", "MIT")
-    swhid = f"{content_swhid(FILE.encode())};lines=4-7"
+    swhid = f"{content_swhid(FILE.encode())};lines=4-6"
     assert "records 1.2.3" in diagnostic["message"] and "MIT" in diagnostic["message"]
-    assert "records/reader.py, lines 4-7" in diagnostic["message"]
+    assert "records/reader.py, lines 4-6" in diagnostic["message"]
     assert swhid in diagnostic["message"]
     assert diagnostic["codeDescription"]["href"].endswith(swhid)
 
@@ -260,7 +260,7 @@ def test_the_notices_file_is_made_by_the_editor_and_grows_without_duplicates(
     (uri,) = [uri for uri in accepted.texts if "THIRD_PARTY" in uri]
     assert uri.startswith(workspace.as_uri())
     text = accepted.texts[uri]
-    assert text.count(f"{content_swhid(FILE.encode())};lines=4-7") == 1
+    assert text.count(f"{content_swhid(FILE.encode())};lines=4-6") == 1
     assert "records 1.2.3" in text and text.endswith("\n")
     accepted.uri, own_uri = uri, accepted.uri
     accepted.replace(len(text), len(text), "Something of the user's\n\n\n")
@@ -314,7 +314,7 @@ def test_without_resource_operations_the_notices_are_written_to_disk(model, tmp_
         for _ in range(2):
             act(editor, "THIRD_PARTY_NOTICES")
             text = (tmp_path / "THIRD_PARTY_NOTICES").read_text("utf-8")
-            assert text.count(";lines=4-7") == 1
+            assert text.count(";lines=4-6") == 1
         assert [path.name for path in tmp_path.iterdir()] == ["THIRD_PARTY_NOTICES"]
         act(editor, "undo")
         assert editor.text == HEADER + "\n"
@@ -365,7 +365,7 @@ def test_the_record_is_kept_only_if_asked_for(accepted, client, state_home) -> N
     assert (entry["uri"], entry["verdict"]) == (accepted.uri, "copy")
     assert entry["range"] == item["range"] and entry["time"].endswith("+00:00")
     (source,) = entry["sources"]
-    assert source["swhid"] == content_swhid(FILE.encode()) and source["lines"] == [4, 7]
+    assert source["swhid"] == content_swhid(FILE.encode()) and source["lines"] == [4, 6]
     assert "parse_record" not in line
     assert path.stat().st_mode & 0o077 == 0
 

@@ -3,15 +3,12 @@ of Neovim, with line ends of Unix and of Windows. The model says what the table 
 is real. A failure is ghost text that is wrong, or that breaks the text when it is accepted.
 """
 
-from contextlib import ExitStack
-
 import pytest
 
 from runtime.fim import SPECIAL_TOKENS
 from tests import scripted_model
 from tests.e2e.scenarios import ACCEPTING, TABLE, Scenario
-from tests.editor import Editor, split_cursor
-from tests.lsp_client import LspClient
+from tests.editor import Editor, one_editor_each, split_cursor
 
 SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "debounceMs": 0, "prefetch": False}
 
@@ -24,20 +21,8 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def editors(model):
-    """One for each encoding, with a server of its own."""
-    with ExitStack() as stack:
-        found = {}
-        for encoding in ("utf-16", "utf-8"):
-            client = stack.enter_context(LspClient(bundle=model.path))
-            client.initialize(
-                position_encodings=[encoding], settings=SETTINGS, root_uri="file:///w"
-            )
-            client.wait_ready()
-            found[encoding] = Editor(client, encoding)
-        yield found
-        for editor in found.values():
-            assert editor.client.shut_down() == 0
-            assert editor.client.stderr == b""
+    with one_editor_each(("utf-16", "utf-8"), bundle=model.path, settings=SETTINGS) as editors:
+        yield editors
 
 
 def cases() -> list:

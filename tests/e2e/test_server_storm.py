@@ -6,14 +6,12 @@ that grows until somebody kills it.
 import random
 import re
 import statistics
-from contextlib import ExitStack
 
 import psutil
 import pytest
 
 from tests import scripted_model
-from tests.editor import Editor, position_at
-from tests.lsp_client import LspClient
+from tests.editor import one_editor_each, position_at
 
 # Brackets and quotes that only close the cursor's line are not shown.
 ONLY_CLOSERS = re.compile(r"\A[)\]}\"'`]+[^\S\n]*(?=\n|\Z)")
@@ -33,20 +31,8 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def editors(model):
-    """One for each encoding, with a server of its own."""
-    with ExitStack() as stack:
-        found = {}
-        for encoding in ENCODINGS:
-            client = stack.enter_context(LspClient(bundle=model.path))
-            client.initialize(
-                position_encodings=[encoding], settings=SETTINGS, root_uri="file:///w"
-            )
-            client.wait_ready()
-            found[encoding] = Editor(client, encoding)
-        yield found
-        for editor in found.values():
-            assert editor.client.shut_down() == 0
-            assert editor.client.stderr == b""
+    with one_editor_each(ENCODINGS, bundle=model.path, settings=SETTINGS) as editors:
+        yield editors
 
 
 def test_a_storm(editors, model) -> None:

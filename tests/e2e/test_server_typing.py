@@ -17,6 +17,7 @@ CODE = "def total(numbers):\n    result = 0\n    for number in numbers:\n       
 END = (3, 8)
 TEXT = "result += number"
 ARGUMENT = "numbers)"
+IN_QUOTES = 'no numbers")'
 OTHERS = tuple(f"result = {name}(number)" for name in ("first", "second", "third", "fourth"))
 
 
@@ -24,7 +25,7 @@ OTHERS = tuple(f"result = {name}(number)" for name in ("first", "second", "third
 def model(tmp_path_factory):
     """Says what the name of a document asks for."""
     path = tmp_path_factory.mktemp("scripted") / "model.gguf"
-    return scripted_model.write(path, [TEXT, ARGUMENT, *OTHERS])
+    return scripted_model.write(path, [TEXT, ARGUMENT, IN_QUOTES, *OTHERS])
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +104,25 @@ def test_typing_the_suggestion_shows_its_rest(client, uri) -> None:
         assert rest["range"]["start"]["character"] == END[1] + n_typed
 
 
-def test_the_closing_bracket_that_the_editor_inserted_is_replaced(client, model, folder) -> None:
+def test_the_closing_bracket_that_the_editor_inserted_is_not_written_again(
+    client, model, folder
+) -> None:
     uri = model.uri(ARGUMENT, folder=folder)
     client.open(uri, "print()\n")
     (item,) = client.inline(uri, (0, 6))
-    assert item["insertText"] == ARGUMENT
-    start, end = {"line": 0, "character": 6}, {"line": 0, "character": 7}
+    assert item["insertText"] == ARGUMENT.removesuffix(")")
+    at = {"line": 0, "character": 6}
+    assert item["range"] == {"start": at, "end": at}
+
+
+def test_a_closing_quote_that_the_editor_inserted_is_replaced(client, model, folder) -> None:
+    uri = model.uri(IN_QUOTES, folder=folder)
+    client.open(uri, 'print("")\n')
+    (item,) = client.inline(uri, (0, 7))
+    start, end = {"line": 0, "character": 7}, {"line": 0, "character": 8}
+    assert item["insertText"] == IN_QUOTES.removesuffix(")")
     assert item["range"] == {"start": start, "end": end}
-    assert item["command"]["arguments"][0]["replaced"] == ")"
+    assert item["command"]["arguments"][0]["replaced"] == '"'
 
 
 def test_the_latest_request_of_a_document_wins(client, uri) -> None:

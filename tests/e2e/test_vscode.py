@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from attribution.manifest import ManifestRow
-from attribution.swhid import content_swhid
 from tests import scripted_model
 from tests.confined.preloaded import network_guard
+from tests.copying_bundle import row_of
 from tests.e2e.vscode.workbench import Window, Workbench, wait_until
 from tests.lsp_client import REPOSITORY
 
@@ -64,18 +63,8 @@ SETTINGS = {
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bundle that says what the tests expect, and copies one file of its corpus."""
     folder = tmp_path_factory.mktemp("models")
-    data = COPIED_FILE.encode()
-    row = ManifestRow(
-        swhid=content_swhid(data),
-        origin="pypi:records",
-        version="1.2.3",
-        path="records/reader.py",
-        licence="MIT",
-        language="python",
-        n_bytes=len(data),
-        cluster=0,
-    )
-    scripted_model.write_bundle(folder / "scripted", list(TEXTS.values()), [(row, COPIED_FILE)])
+    corpus = [(row_of(COPIED_FILE), COPIED_FILE)]
+    scripted_model.write_bundle(folder / "scripted", list(TEXTS.values()), corpus)
     return folder
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +93,30 @@ async def _serve(bodies: list[bytes]) -> None:
         raise problems[0].get("exception") or AssertionError(problems[0]["message"])
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is logged meanwhile: each odd message would be a line."""
+    loggers = [logging.getLogger(name) for name in ("lsp_server", "pygls")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _parse(data: bytes, _: Path) -> None:
+    with _quiet():
+        asyncio.run(_serve(data.split(b"\n")))
+
+
 def session() -> Target:
     """Messages of every kind that a client sends."""
-    logging.getLogger("lsp_server").setLevel(logging.CRITICAL)
-    logging.getLogger("pygls").setLevel(logging.CRITICAL)
     seed = b"\n".join(json.dumps(message).encode() for message in _messages())
     return Target(
-        parse=lambda data, _: asyncio.run(_serve(data.split(b"\n"))),
+        parse=_parse,
         allowed=(),
         seeds=(seed,),
         mutate=any_json_lines,
