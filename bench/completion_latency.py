@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, quantile  # noqa: E402
-from runtime.bundle import open_bundle  # noqa: E402
-from tests.lsp_client import LspClient  # noqa: E402
+from bench.report import REPOSITORY, Report, quantile
+from runtime.bundle import open_bundle
+from tests.lsp_client import LspClient
 
 JUMP_CHARS = 20
 KEY_LINES = 4

@@ -22,15 +22,15 @@ from time import perf_counter
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lsp_server.context.choosing import Chooser  # noqa: E402
-from lsp_server.context.cursor import Request  # noqa: E402
-from runtime.bundle import open_bundle  # noqa: E402
-from runtime.engine import Engine, FimRequest, Snippet  # noqa: E402
-from runtime.other_files import MAX_OTHER_FILES, n_head_lines  # noqa: E402
-from runtime.stopping import MAX_TOKENS, Mode  # noqa: E402
+from bench.report import REPOSITORY
+from lsp_server.context.choosing import Chooser
+from lsp_server.context.cursor import Request
+from runtime.bundle import open_bundle
+from runtime.engine import Engine, FimRequest, Snippet
+from runtime.other_files import MAX_OTHER_FILES, n_head_lines
+from runtime.stopping import MAX_TOKENS, Mode
 
 MIN_MIDDLE_CHARS = 8
 MAX_MIDDLE_CHARS = 120

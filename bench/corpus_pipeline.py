@@ -54,22 +54,21 @@ from datatrove.pipeline.filters import C4QualityFilter, RegexFilter
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.utils.hashing import HashConfig
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from train.corpus.choose import choose  # noqa: E402
-from train.corpus.dedup import minhash  # noqa: E402
-from train.corpus.dedup.bands import N_ALL_BANDS, band_edges  # noqa: E402
-from train.corpus.dedup.prints import text_hash  # noqa: E402
-from train.corpus.executors import Cluster  # noqa: E402
-from train.corpus.ledger import Ledger  # noqa: E402
-from train.corpus.opening import open_all  # noqa: E402
-from train.corpus.pipeline import build_corpus, settings_digest  # noqa: E402
-from train.corpus.prepare import FACTS, KINDS, Row, prepare, project_licences  # noqa: E402
-from train.corpus.publish import publish, write_part  # noqa: E402
-from train.corpus.raw_file import RawFile  # noqa: E402
-from train.corpus.source_file import (  # noqa: E402
+from bench.report import Report
+from train.corpus.choose import choose
+from train.corpus.dedup import minhash
+from train.corpus.dedup.bands import N_ALL_BANDS, band_edges
+from train.corpus.dedup.prints import text_hash
+from train.corpus.executors import Cluster
+from train.corpus.ledger import Ledger
+from train.corpus.opening import open_all
+from train.corpus.pipeline import build_corpus, settings_digest
+from train.corpus.prepare import FACTS, KINDS, Row, prepare, project_licences
+from train.corpus.publish import publish, write_part
+from train.corpus.raw_file import RawFile
+from train.corpus.source_file import (
     digest_u64,
     read_rows,
     save_array,
@@ -77,11 +76,11 @@ from train.corpus.source_file import (  # noqa: E402
     write_rows,
     write_shard,
 )
-from train.corpus.sources.folder import open_folder  # noqa: E402
-from train.corpus.stages import Item, build_stages  # noqa: E402
-from train.corpus.tasks import Opened, Task, Work, split_into_tasks  # noqa: E402
-from train.recipe import Recipe, Source  # noqa: E402
-from train.recipe_file import load_recipe  # noqa: E402
+from train.corpus.sources.folder import open_folder
+from train.corpus.stages import Item, build_stages
+from train.corpus.tasks import Opened, Task, Work, split_into_tasks
+from train.recipe import Recipe, Source
+from train.recipe_file import load_recipe
 
 LARGE_DOCUMENTS = 5_000_000
 DOCUMENTS_PER_ORIGIN = 50

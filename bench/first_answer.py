@@ -12,11 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from tests.lsp_client import SERVE, LspClient  # noqa: E402
+from bench.report import REPOSITORY, Report
+from tests.lsp_client import SERVE, LspClient
 
 USUAL = (
     sys.executable,

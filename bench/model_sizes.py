@@ -7,7 +7,7 @@ is downloaded: real shapes, real quantization, the vocabulary filled up to its t
 is measured in a process of its own and then deleted (the largest takes 2 GB of --folder). "First
 line" is what a user waits for who opens a file: 500 tokens read, 12 tokens written; at the next key
 only the new tokens are read, so that suggestions while typing take about 12 tokens' decode.
---write puts the table into docs/models.md.
+--write puts the table into docs/models.md (without --models, all of it).
 """
 
 import argparse
@@ -22,15 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, machine  # noqa: E402
+from bench.report import REPOSITORY, Report, machine
 
 DOCS_PAGE = REPOSITORY / "docs" / "models.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 N_PROMPT_TOKENS, N_LINE_TOKENS = 500, 12
-N_CONTEXT_TOKENS = 2048
+# Of a prompt as long as this the rate is measured, and no longer on one model.
+N_READ_TOKENS, LONGEST_S = 256, 8.0
+N_CONTEXT_TOKENS = 1024
 OURS = "Starling's default"
 
 
@@ -47,38 +48,41 @@ class Shape:
     n_heads: int
     n_kv_heads: int
     n_vocab: int
-    n_context: int
+    context_tokens: int
     ftypes: tuple[str, ...]
+    rope_theta: float = 1e5
+    norm_eps: float = 1e-5
 
 
 SHAPES = {
     "tiny_starcoder_py 164M": Shape(
         licence="BigCode OpenRAIL-M", architecture="starcoder", n_layers=20, d_model=768,
-        d_ff=3072, n_heads=12, n_kv_heads=1, n_vocab=49152, n_context=8192, ftypes=("Q8_0",),
+        d_ff=3072, n_heads=12, n_kv_heads=1, n_vocab=49152, context_tokens=8192, ftypes=("Q8_0",),
     ),
     "Qwen2.5-Coder 0.5B": Shape(
         licence="Apache-2.0", architecture="qwen2", n_layers=24, d_model=896, d_ff=4864,
-        n_heads=14, n_kv_heads=2, n_vocab=151936, n_context=32768, ftypes=("Q8_0", "Q4_0"),
+        n_heads=14, n_kv_heads=2, n_vocab=151936, context_tokens=32768, ftypes=("Q8_0", "Q4_0"),
     ),
     "Qwen2.5-Coder 1.5B": Shape(
         licence="Apache-2.0", architecture="qwen2", n_layers=28, d_model=1536, d_ff=8960,
-        n_heads=12, n_kv_heads=2, n_vocab=151936, n_context=32768, ftypes=("Q8_0", "Q4_0"),
+        n_heads=12, n_kv_heads=2, n_vocab=151936, context_tokens=32768, ftypes=("Q8_0", "Q4_0"),
     ),
     "StarCoderBase-1B, SantaCoder": Shape(
         licence="BigCode OpenRAIL-M", architecture="starcoder", n_layers=24, d_model=2048,
-        d_ff=8192, n_heads=16, n_kv_heads=1, n_vocab=49152, n_context=8192, ftypes=("Q8_0", "Q4_0"),
+        d_ff=8192, n_heads=16, n_kv_heads=1, n_vocab=49152, context_tokens=8192,
+        ftypes=("Q8_0", "Q4_0"),
     ),
     "StarCoder2-3B": Shape(
         licence="BigCode OpenRAIL-M", architecture="starcoder2", n_layers=30, d_model=3072,
-        d_ff=12288, n_heads=24, n_kv_heads=2, n_vocab=49152, n_context=16384, ftypes=("Q4_0",),
+        d_ff=12288, n_heads=24, n_kv_heads=2, n_vocab=49152, context_tokens=16384, ftypes=("Q4_0",),
     ),
     "Granite 3B Code": Shape(
         licence="Apache-2.0", architecture="llama", n_layers=32, d_model=2560, d_ff=10240,
-        n_heads=32, n_kv_heads=32, n_vocab=49152, n_context=2048, ftypes=("Q4_0",),
+        n_heads=32, n_kv_heads=32, n_vocab=49152, context_tokens=2048, ftypes=("Q4_0",),
     ),
     "Qwen2.5-Coder 3B": Shape(
         licence="Qwen Research (not for business)", architecture="qwen2", n_layers=36,
-        d_model=2048, d_ff=11008, n_heads=16, n_kv_heads=2, n_vocab=151936, n_context=32768,
+        d_model=2048, d_ff=11008, n_heads=16, n_kv_heads=2, n_vocab=151936, context_tokens=32768,
         ftypes=("Q4_0",),
     ),
 }  # fmt: skip
@@ -96,13 +100,13 @@ class Measured:
     size_mb: float
     rss_mb: float
     prefill_rate: float
-    """Tokens per second, of a prompt of N_PROMPT_TOKENS, on all physical cores."""
+    """Tokens per second, of a prompt of N_READ_TOKENS, on all physical cores."""
     decode_rate: float
     """Tokens per second behind that prompt, on one thread."""
 
     @property
     def first_line_s(self) -> float:
-        """Prompt and one line."""
+        """A prompt of N_PROMPT_TOKENS, read at that rate, and one line."""
         return N_PROMPT_TOKENS / self.prefill_rate + N_LINE_TOKENS / self.decode_rate
 
 
@@ -123,8 +127,8 @@ def main() -> int:
     all_measured.sort(key=lambda one: (not one.licence.startswith(PERMISSIVE), one.size_mb))
     if arguments.json:
         _report(all_measured).show(as_json=True)
-        return 0
-    print(table(all_measured))
+    else:
+        print(table(all_measured))
     if arguments.write:
         page = DOCS_PAGE.read_text("utf-8")
         head, _, rest = page.partition(BEGIN)
@@ -137,28 +141,15 @@ def write_random_model(path: Path, shape: Shape, ftype: str) -> None:
     """A GGUF file of this shape, quantized as `ftype`; its weights are the same few random ones."""
     import gguf
 
-    from tests.tiny_model import vocabulary
+    from tests.tiny_model import add_numbers, vocabulary
 
     writer = gguf.GGUFWriter(path, shape.architecture)
     tokens, merges = vocabulary()
-    n_known = len(tokens)
-    tokens += [f"<unused_{i}>" for i in range(shape.n_vocab - n_known)]
-    head_dim = shape.d_model // shape.n_heads
-    writer.add_context_length(shape.n_context)
-    writer.add_embedding_length(shape.d_model)
-    writer.add_block_count(shape.n_layers)
-    writer.add_feed_forward_length(shape.d_ff)
-    writer.add_head_count(shape.n_heads)
-    writer.add_head_count_kv(shape.n_kv_heads)
-    writer.add_rope_dimension_count(head_dim)
-    writer.add_rope_freq_base(1e5)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_layer_norm_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
+    tokens += [f"<unused_{i}>" for i in range(shape.n_vocab - len(tokens))]
+    add_numbers(writer, shape, tokens, merges)
+    writer.add_rope_dimension_count(shape.d_model // shape.n_heads)
+    writer.add_layer_norm_eps(shape.norm_eps)
     writer.add_token_types([gguf.TokenType.NORMAL] * len(tokens))
-    writer.add_token_merges(merges)
     writer.add_eos_token_id(0)
     rng = np.random.default_rng(0)
     quantized = gguf.GGMLQuantizationType[ftype]
@@ -183,13 +174,11 @@ def measure(path: Path) -> dict[str, float]:
     from runtime.llama import Model
     from runtime.threads import physical_cores
 
-    model = Model.open(
-        path, n_context_tokens=min(N_CONTEXT_TOKENS, 1024), n_prefill_threads=physical_cores()
-    )
-    prompt = [300 + i % 100 for i in range(N_PROMPT_TOKENS)]
-    model.extend(prompt[:100])  # Maps the file, and tells the governor what a token costs.
+    model = Model.open(path, n_context_tokens=N_CONTEXT_TOKENS, n_prefill_threads=physical_cores())
+    prompt = [300 + i % 100 for i in range(N_READ_TOKENS)]
+    model.extend(prompt[:32])  # Maps the file, and tells the governor what a token costs.
     prefill_s, decode_s = [], []
-    while len(prefill_s) < 3 and sum(prefill_s) + sum(decode_s) < 20.0:
+    while len(prefill_s) < 3 and sum(prefill_s) + sum(decode_s) < LONGEST_S:
         model.rewind(0)
         started_s = time.perf_counter()
         model.extend(prompt)
@@ -201,7 +190,7 @@ def measure(path: Path) -> dict[str, float]:
     return {
         "n_params": model.n_params,
         "rss_mb": psutil.Process().memory_info().rss / 1e6,
-        "prefill_rate": N_PROMPT_TOKENS / statistics.median(prefill_s),
+        "prefill_rate": N_READ_TOKENS / statistics.median(prefill_s),
         "decode_rate": N_LINE_TOKENS / statistics.median(decode_s),
     }
 
@@ -264,7 +253,7 @@ def _tensors(shape: Shape) -> dict[str, tuple[int, ...]]:
             tensors[f"{name}.bias"] = (d,)
 
     if shape.architecture == "starcoder":
-        tensors["position_embd.weight"] = (shape.n_context, d)
+        tensors["position_embd.weight"] = (shape.context_tokens, d)
     norm("output_norm")
     for layer in range(shape.n_layers):
         block = f"blk.{layer}"

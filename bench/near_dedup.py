@@ -36,13 +36,12 @@ import click
 import numpy as np
 from datasketch import MinHash
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from train.corpus.dedup.bands import N_ALL_BANDS, band_edges  # noqa: E402
-from train.corpus.dedup.clusters import FACTS, choose_kept, cluster_roots  # noqa: E402
-from train.corpus.dedup.minhash import (  # noqa: E402
+from bench.report import Report
+from train.corpus.dedup.bands import N_ALL_BANDS, band_edges
+from train.corpus.dedup.clusters import FACTS, choose_kept, cluster_roots
+from train.corpus.dedup.minhash import (
     N_PERMUTATIONS,
     SEED,
     SHINGLE_TOKENS,
@@ -51,7 +50,7 @@ from train.corpus.dedup.minhash import (  # noqa: E402
     shingle_hashes,
     signature,
 )
-from train.corpus.dedup.prints import PrintsReader, PrintsWriter  # noqa: E402
+from train.corpus.dedup.prints import PrintsReader, PrintsWriter
 
 BIGCODE_DOCUMENTS_PER_S = 22
 LARGE_DOCUMENTS = 5_000_000

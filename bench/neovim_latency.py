@@ -19,12 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, quantile  # noqa: E402
-from tests.e2e.neovim import fetch  # noqa: E402
-from tests.e2e.neovim.driver import Neovim, clean_environment, wait_until  # noqa: E402
+from bench.report import REPOSITORY, Report, quantile
+from tests.e2e.neovim import fetch
+from tests.e2e.neovim.driver import Neovim, clean_environment, wait_until
 
 TOOLS = REPOSITORY / "build" / "editor-tools"
 MAX_ADDED_MS = 60.0

@@ -23,14 +23,13 @@ from typing import Any
 
 import click
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from train.corpus.pii import second_opinion  # noqa: E402
-from train.corpus.pii.find import find  # noqa: E402
-from train.corpus.pii.redact import redact  # noqa: E402
-from train.corpus.pii.span import Kind, Span  # noqa: E402
+from bench.report import Report
+from train.corpus.pii import second_opinion
+from train.corpus.pii.find import find
+from train.corpus.pii.redact import redact
+from train.corpus.pii.span import Kind, Span
 
 _EMAIL = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[A-Za-z]{2,}")
 _IP = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}\b")

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,11 @@ from typing import Any
 import numpy as np
 from gguf.gguf_reader import GGUFReader
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from quantize.architectures import architecture_of  # noqa: E402
-from train.samples.tokenizer import save_tokenizer, train_tokenizer  # noqa: E402
+from bench.report import REPOSITORY, Report
+from quantize.architectures import architecture_of
+from train.samples.tokenizer import save_tokenizer, train_tokenizer
 
 RIVAL = REPOSITORY / "build/rivals/llama.cpp"
 _VOCABULARY = RIVAL / "models/ggml-vocab-starcoder.gguf"
@@ -232,7 +231,10 @@ def _random_bf16(n_values: int) -> Iterator[np.ndarray]:
 def _starcoder_tokenizer() -> str:
     """tokenizer.json of StarCoder2, put together again from llama.cpp's copy of its vocabulary."""
     fields = GGUFReader(_VOCABULARY).fields
-    read: Callable[[str], Any] = lambda key: fields[f"tokenizer.ggml.{key}"].contents()  # noqa: E731
+
+    def read(key: str) -> Any:
+        return fields[f"tokenizer.ggml.{key}"].contents()
+
     tokens = read("tokens")
     added = [
         {

@@ -25,20 +25,19 @@ from pathlib import Path
 
 import llama_cpp
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from bench.rivals.programs import RivalMissingError, program  # noqa: E402
-from quantize.checkpoint import open_checkpoint  # noqa: E402
-from quantize.gguf_writer import FloatType, write_gguf  # noqa: E402
-from quantize.llama_log import collected_log  # noqa: E402
-from quantize.llama_quantize import QuantType  # noqa: E402
-from quantize.report import QuantizationReport  # noqa: E402
-from quantize.rounding import Method, Rounding, calibration_for, make_model  # noqa: E402
-from quantize.texts import HeldOut, Texts, read_texts  # noqa: E402
-from quantize.verify import Made, measure  # noqa: E402
-from runtime.bundle import default_bundle_directory  # noqa: E402
+from bench.report import REPOSITORY, Report
+from bench.rivals.programs import RivalMissingError, program
+from quantize.checkpoint import open_checkpoint
+from quantize.gguf_writer import FloatType, write_gguf
+from quantize.llama_log import collected_log
+from quantize.llama_quantize import QuantType
+from quantize.report import QuantizationReport
+from quantize.rounding import Method, Rounding, calibration_for, make_model
+from quantize.texts import HeldOut, Texts, read_texts
+from quantize.verify import Made, measure
+from runtime.bundle import default_bundle_directory
 
 CHECKPOINT = REPOSITORY / "runs" / "laptop" / "checkpoint"
 # What the project promises of its own rounding.

@@ -34,7 +34,7 @@ def table(report: dict[str, Any]) -> str:
     bits = next(row for row in report["bpb"]["rows"] if row["completer"] == name)
     low, high = bits["interval"]
     rows = [
-        ("", name, "copying from the file, no model"),
+        ("", name, "copying, no model"),
         ("---", "---", "---"),
         ("bits per byte", f"{bits['bits_per_byte']:.2f} ({low:.2f} to {high:.2f})", ""),
     ]

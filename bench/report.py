@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 VERSIONS_OF = ("llama-cpp-python", "numba", "numpy")
 
 

@@ -5,9 +5,11 @@
 - decode: one token at a time after 512 tokens of context, on one thread, through our `Model`; the
   rival is `llama-bench` tg at the same depth. Neither samples. What whole completions reach, with
   sampling, memory, stopping rules, with and without drafts, is shown beside it.
-- prefill: 512 tokens into an empty context on all physical cores; the rival is pp512.
-- cold start: from starting the process to the first suggestion, documents included; the rival is
-  llama-server from its start to its first answer.
+- prefill: 512 tokens into an empty context on all physical cores; the rival is pp512, with the
+  flash attention that llama-bench takes by itself, and without, as we compute (`Model` says why).
+- cold start: from starting the process to the first suggestion, documents included, as from a
+  user's second session on, with the library of compiled kernels; without it; and the very first.
+  The rival is llama-server from its start to its first answer.
 - memory of the server after the 500 keys of bench/typing_trace, and where it is; what it costs when
   nobody types; and how long a model that was unloaded takes to answer again.
 
@@ -19,6 +21,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -26,18 +29,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, Row  # noqa: E402
-from bench.rivals.llama_vim import LlamaVim  # noqa: E402
-from bench.rivals.programs import LlamaServer, RivalMissingError, program  # noqa: E402
-from bench.typing_trace.editor import TracedEditor  # noqa: E402
-from bench.typing_trace.trace import read_trace  # noqa: E402
-from runtime.bundle import open_bundle  # noqa: E402
-from runtime.engine import Engine, FimRequest, Mode, SamplingConfig  # noqa: E402
-from runtime.llama import Model  # noqa: E402
-from runtime.threads import physical_cores  # noqa: E402
+from bench.report import REPOSITORY, Report, Row
+from bench.rivals.llama_vim import LlamaVim
+from bench.rivals.programs import LlamaServer, RivalMissingError, program
+from bench.typing_trace.editor import TracedEditor
+from bench.typing_trace.trace import read_trace
+from lsp_server.kernel_library import SWITCH_VARIABLE
+from runtime.bundle import open_bundle
+from runtime.engine import Engine, FimRequest, Mode, SamplingConfig
+from runtime.llama import Model
+from runtime.threads import physical_cores
 
 N_PROMPT_TOKENS = 512
 N_DECODED_TOKENS = 128
@@ -46,6 +49,8 @@ IDLE_S = 10.0
 MAX_IDLE_PERCENT = 0.1
 # Beyond the model's file.
 MAX_RSS_BEYOND_MODEL_MB = 150.0
+# Kernels are compiled in it.
+FIRST_START_S = 300.0
 
 
 def main() -> int:
@@ -57,6 +62,7 @@ def main() -> int:
         program("llama-bench")
         _measure_steps(report, model_path, arguments.rounds)
         _measure_completions(report, model_path)
+        _make_library(arguments.bundle)
         _measure_cold_start(report, arguments.bundle, model_path, rounds=3)
     except RivalMissingError as error:
         print(error, file=sys.stderr)
@@ -91,6 +97,7 @@ def _measure_steps(report: Report, model_path: Path, n_rounds: int) -> None:
         ours["decode"].append(N_DECODED_TOKENS / (ended_s - prefilled_s))
         shape = ("--n-prompt", str(N_PROMPT_TOKENS), "--n-gen", "0", "--threads", str(cores))
         rival["prefill"].append(_llama_bench(model_path, *shape))
+        rival["prefill without"].append(_llama_bench(model_path, *shape, "--flash-attn", "0"))
         depth = ("--n-depth", str(N_PROMPT_TOKENS), "--n-gen", str(N_DECODED_TOKENS))
         rival["decode"].append(
             _llama_bench(model_path, "--n-prompt", "0", *depth, "--threads", "1")
@@ -104,6 +111,10 @@ def _measure_steps(report: Report, model_path: Path, n_rounds: int) -> None:
     report.ratio_at_least(
         f"prefill of {N_PROMPT_TOKENS} tokens, {cores} threads",
         median(ours["prefill"]), median(rival["prefill"]), 0.95, "tokens/s",
+    )  # fmt: skip
+    report.fact(
+        "prefill, the rival without flash attention too",
+        median(ours["prefill"]), "tokens/s", rival=median(rival["prefill without"]),
     )  # fmt: skip
     report.fact("prefill, the process's first", ours["prefill"][0], "tokens/s")
 
@@ -147,17 +158,12 @@ def _measure_cold_start(
     report: Report, bundle: Path | None, model_path: Path, *, rounds: int
 ) -> None:
     """From starting a process to its first suggestion."""
-    trace = read_trace()
-    moment = next(trace.replay())
-    ours_s, rival_s = [], []
+    moment = next(read_trace().replay())
+    ours_s, rival_s, numba_s = [], [], []
     n_context_tokens = 1024
     for _ in range(rounds):
-        started_s = time.perf_counter()
-        with TracedEditor(trace, bundle=bundle) as editor:
-            editor.client.wait_ready()
-            editor.press(moment)
-            ours_s.append(time.perf_counter() - started_s)
-            editor.client.shut_down()
+        ours_s.append(_first_suggestion_s(bundle))
+        numba_s.append(_first_suggestion_s(bundle, {SWITCH_VARIABLE: "off"}))
         with LlamaServer(model_path, n_context_tokens=n_context_tokens) as server:
             LlamaVim(server).ask(moment.prefix, moment.suffix)
             rival_s.append(time.perf_counter() - server.started_s)
@@ -165,6 +171,42 @@ def _measure_cold_start(
         "cold process to the first suggestion",
         statistics.median(ours_s), 1.5, "s", rival=statistics.median(rival_s),
     )  # fmt: skip
+    report.fact("the same with kernels from numba's cache", statistics.median(numba_s), "s")
+    with tempfile.TemporaryDirectory() as empty:
+        nothing_kept = {"NUMBA_CACHE_DIR": f"{empty}/numba", "XDG_CACHE_HOME": empty}
+        first_s = _first_suggestion_s(bundle, nothing_kept)
+    report.fact("the very first on a machine, which compiles the kernels", first_s, "s")
+
+
+def _first_suggestion_s(bundle: Path | None, environment: dict[str, str] | None = None) -> float:
+    trace = read_trace()
+    started_s = time.perf_counter()
+    with TracedEditor(trace, bundle=bundle, environment=environment) as editor:
+        client = editor.client
+        client.wait_until(
+            lambda: any(
+                message.get("method") == "starling/status" and message["params"]["state"] == "ready"
+                for message in client.messages
+            ),
+            timeout_s=FIRST_START_S,
+        )
+        editor.press(next(trace.replay()))
+        took_s = time.perf_counter() - started_s
+        client.shut_down()
+    return took_s
+
+
+def _make_library(bundle: Path | None) -> None:
+    """Of what a server has compiled, as it would by itself when it is idle."""
+    _first_suggestion_s(bundle)
+    done = subprocess.run(
+        [sys.executable, "-m", "lsp_server.kernel_build"],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        print(f"no library of kernels: {done.stderr.strip()}", file=sys.stderr)
 
 
 def _measure_server(report: Report, bundle: Path | None, model_path: Path) -> None:

@@ -29,20 +29,19 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, quantile  # noqa: E402
-from bench.rivals.compiling import compiling  # noqa: E402
-from bench.rivals.llama_vim import LlamaVim  # noqa: E402
-from bench.rivals.programs import LlamaServer, RivalMissingError, program  # noqa: E402
-from bench.typing_trace.editor import TracedEditor  # noqa: E402
-from bench.typing_trace.trace import Moment, read_trace  # noqa: E402
-from lsp_server.context.cursor import CursorContext  # noqa: E402
-from lsp_server.service import CompletionService  # noqa: E402
-from lsp_server.settings import Settings  # noqa: E402
-from lsp_server.suggestion import Suggestion  # noqa: E402
-from runtime.trim import may_complete  # noqa: E402
+from bench.report import Report, quantile
+from bench.rivals.compiling import compiling
+from bench.rivals.llama_vim import LlamaVim
+from bench.rivals.programs import LlamaServer, RivalMissingError, program
+from bench.typing_trace.editor import TracedEditor
+from bench.typing_trace.trace import Moment, read_trace
+from lsp_server.context.cursor import CursorContext
+from lsp_server.service import CompletionService
+from lsp_server.settings import Settings
+from lsp_server.suggestion import Suggestion
+from runtime.trim import may_complete
 
 SHIPPED, COMPUTED, RIVAL = "Starling as shipped", "Starling computed", "llama-server"
 VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

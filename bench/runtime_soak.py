@@ -15,12 +15,11 @@ from pathlib import Path
 
 import psutil
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, quantile  # noqa: E402
-from bench.typing_trace.editor import TracedEditor  # noqa: E402
-from bench.typing_trace.trace import Trace, read_trace  # noqa: E402
+from bench.report import Report, quantile
+from bench.typing_trace.editor import TracedEditor
+from bench.typing_trace.trace import Trace, read_trace
 
 MAX_GROWTH_MB = 5.0
 # What is kept on purpose is full by then: states of 8 documents, 64 suggestions, 8,192 pieces.

@@ -21,11 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from tests.lsp_client import LspClient  # noqa: E402
+from bench.report import REPOSITORY, Report
+from tests.lsp_client import LspClient
 
 URI = "file:///bench/typed.py"
 MEAN_GAP_S, GAP_SIGMA, LINE_PAUSE_S = 0.2, 0.6, 1.0

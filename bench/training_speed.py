@@ -39,23 +39,22 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report  # noqa: E402
-from train.corpus.source_file import SourceFile  # noqa: E402
-from train.fitting.learner import Learner  # noqa: E402
-from train.fitting.optim import build_optimizers  # noqa: E402
-from train.fitting.parallel import Parallel, together  # noqa: E402
-from train.fitting.throughput import flops_per_token, measure_peak_flops  # noqa: E402
-from train.model.architectures import build_model  # noqa: E402
-from train.model.attention import packed_attention, packed_mask  # noqa: E402
-from train.recipe import FitConfig, ModelConfig, Recipe  # noqa: E402
-from train.recipe_file import load_recipe  # noqa: E402
-from train.samples.loader import BatchLoader  # noqa: E402
-from train.samples.rows import Batch  # noqa: E402
-from train.samples.shards import write_tokens  # noqa: E402
-from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer  # noqa: E402
+from bench.report import Report
+from train.corpus.source_file import SourceFile
+from train.fitting.learner import Learner
+from train.fitting.optim import build_optimizers
+from train.fitting.parallel import Parallel, together
+from train.fitting.throughput import flops_per_token, measure_peak_flops
+from train.model.architectures import build_model
+from train.model.attention import packed_attention, packed_mask
+from train.recipe import FitConfig, ModelConfig, Recipe
+from train.recipe_file import load_recipe
+from train.samples.loader import BatchLoader
+from train.samples.rows import Batch
+from train.samples.shards import write_tokens
+from train.samples.tokenizer import save_tokenizer, sha256_of, train_tokenizer
 
 N_WARM_UP = 3
 CORPUS_BYTES = 12_000_000

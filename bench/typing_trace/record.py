@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.typing_trace.trace import TRACE_PATH  # noqa: E402
+from bench.report import REPOSITORY
+from bench.typing_trace.trace import TRACE_PATH
 
 SEED = 7
 N_KEYS = 500
