@@ -46,6 +46,10 @@ SAID: list[tuple[str, str, list[tuple[str, str]]]] = [
      [("decode after 512 tokens, one thread", "ratio")]),
     (r"written N times as fast with\s+drafts", DECODE,
      [("whole completions, with drafts; the other column is without", "ratio")]),
+    (r"holds N MB beyond the model's own size", DECODE,
+     [("resident memory after 500 keys beyond the model's 7.3 MB", "ours")]),
+    (r"first suggestion after\s+N seconds", DECODE,
+     [("cold process to the first suggestion", "ours")]),
     (r"first message in N ms \(`bench/first_answer.py`; N ms", "first_answer",
      [("median", "ours"), ("median", "rival")]),
 ]  # fmt: skip
