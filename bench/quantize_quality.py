@@ -3,8 +3,9 @@
     python bench/quantize_quality.py [--source CHECKPOINT] [--holes 100] [--rounds 3] [--json]
 
 - quality: error-compensated Q4_0 (`--method gptq`) beside llama-quantize's Q4_0 with an importance
-  matrix, at equal bytes; and beside its Q4_K_M, which is larger. Divergence from f16, bits per byte
-  and holes filled exactly, on projects that neither was calibrated on.
+  matrix, at equal bytes; and beside its Q4_K_M, which is larger, the same bytes given where they
+  count too. Divergence from f16, bits per byte and holes filled exactly, on projects that neither
+  was calibrated on.
 - time: from the f16 file to the quantized one, with everything that is read for it; medians.
 
 The rival is `llama-imatrix` and `llama-quantize` (`make rivals`). Where they are not built it is
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import llama_cpp
@@ -32,7 +34,7 @@ from bench.rivals.programs import RivalMissingError, program
 from quantize.checkpoint import open_checkpoint
 from quantize.gguf_writer import FloatType, write_gguf
 from quantize.llama_log import collected_log
-from quantize.llama_quantize import QuantType
+from quantize.llama_quantize import Override, QuantType
 from quantize.report import QuantizationReport
 from quantize.rounding import Method, Rounding, calibration_for, make_model
 from quantize.texts import HeldOut, Texts, read_texts
@@ -42,6 +44,9 @@ from runtime.bundle import default_bundle_directory
 CHECKPOINT = REPOSITORY / "runs" / "laptop" / "checkpoint"
 # What the project promises of its own rounding.
 MAX_KL_RATIO = 0.6
+MIXED = "token_embd|attn_|ffn_down=q5_0"
+"""docs/quantize.md: more bits where they count, in the bytes of Q4_0."""
+OURS = Rounding.of(QuantType.Q4_0, method=Method.GPTQ)
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -58,13 +63,16 @@ def main() -> int:
         ours, theirs = work / "ours.gguf", work / "theirs.gguf"
         times_s: dict[str, list[float]] = {"ours": [], "theirs": []}
         for _ in range(arguments.rounds):
-            times_s["ours"].append(_timed(lambda: _ours(f16, ours, texts)))
+            times_s["ours"].append(_timed(lambda: _make(f16, ours, OURS, texts)))
             times_s["theirs"].append(_timed(lambda: rival.make(theirs, "q4_0", is_fresh=True)))
         q4_0 = _proof(f16, ours, "q4_0 gptq", texts.proof)
         their_q4_0 = _proof(f16, theirs, "q4_0", texts.proof)
+        _make(f16, ours, replace(OURS, overrides=(Override.parse(MIXED),)), texts)
+        mixed = _proof(f16, ours, "q4_0 gptq, mixed", texts.proof)
         rival.make(theirs, "q4_k_m")
         their_q4_k_m = _proof(f16, theirs, "q4_k_m", texts.proof)
     _add_quality(report, q4_0, their_q4_0, their_q4_k_m)
+    _add_beside_q4_k_m(report, "Q4_0 with more bits where they count", mixed, their_q4_k_m)
     report.fact(
         "time to Q4_0, calibration included", statistics.median(times_s["ours"]), "s",
         rival=statistics.median(times_s["theirs"]),
@@ -94,25 +102,33 @@ def _add_quality(
         "KL from f16, 99th percentile", ours.p99_kl_nats, "nats per token", rival=q4_0.p99_kl_nats
     )
     report.fact("same first token as f16", ours.top1_agreement, "share", rival=q4_0.top1_agreement)
-    for name, rival in (("Q4_0", q4_0), ("Q4_K_M", q4_k_m)):
-        report.ratio_at_most(
-            f"bits per byte, Q4_0 beside {name}",
-            ours.bits_per_byte, rival.bits_per_byte, 1.0, "bits per byte",
-        )  # fmt: skip
-    report.ratio_at_most("size, Q4_0 beside Q4_K_M", ours.size_mb, q4_k_m.size_mb, 1.0, "MB")
     report.ratio_at_most(
-        "KL from f16, Q4_0 beside Q4_K_M",
-        ours.mean_kl_nats, q4_k_m.mean_kl_nats, 1.0, "nats per token",
+        "bits per byte, Q4_0 beside Q4_0", ours.bits_per_byte, q4_0.bits_per_byte, 1.0,
+        "bits per byte",
     )  # fmt: skip
-    if ours.fim_exact is not None and q4_k_m.fim_exact is not None:
-        report.ratio_at_least(
-            "holes filled exactly, Q4_0 beside Q4_K_M", ours.fim_exact, q4_k_m.fim_exact, 1.0,
-            "share",
-        )  # fmt: skip
+    if ours.fim_exact is not None:
         report.fact(
             "holes filled exactly, beside f16", ours.fim_exact, "share",
             rival=ours.reference_fim_exact,
         )  # fmt: skip
+    _add_beside_q4_k_m(report, "Q4_0", ours, q4_k_m)
+
+
+def _add_beside_q4_k_m(
+    report: Report, name: str, ours: QuantizationReport, q4_k_m: QuantizationReport
+) -> None:
+    where = f"{name} beside Q4_K_M"
+    report.ratio_at_most(f"size, {where}", ours.size_mb, q4_k_m.size_mb, 1.0, "MB")
+    report.ratio_at_most(
+        f"KL from f16, {where}", ours.mean_kl_nats, q4_k_m.mean_kl_nats, 1.0, "nats per token"
+    )
+    report.ratio_at_most(
+        f"bits per byte, {where}", ours.bits_per_byte, q4_k_m.bits_per_byte, 1.0, "bits per byte"
+    )
+    if ours.fim_exact is not None and q4_k_m.fim_exact is not None:
+        report.ratio_at_least(
+            f"holes filled exactly, {where}", ours.fim_exact, q4_k_m.fim_exact, 1.0, "share"
+        )
 
 
 class _Rival:
@@ -148,10 +164,6 @@ class _Rival:
             [quantize, "--imatrix", self._imatrix, self._f16, target, type_name.upper()],
             check=True, **_QUIET,
         )  # fmt: skip
-
-
-def _ours(f16: Path, target: Path, texts: Texts) -> None:
-    _make(f16, target, Rounding.of(QuantType.Q4_0, method=Method.GPTQ), texts)
 
 
 def _make(f16: Path, target: Path, rounding: Rounding, texts: Texts) -> None:
