@@ -80,7 +80,8 @@ def test_a_thousand_prompts_give_what_plain_decoding_gives(
         n_drafted += drafted.timing.n_drafted_tokens
         n_accepted += drafted.timing.n_accepted_tokens
     assert n_ties <= 5  # Ties of float rounding.
-    assert n_drafted > 3000 and 500 < n_accepted < n_drafted
+    # How many depends on what steps cost while the test runs.
+    assert n_drafted > 1500 and 250 < n_accepted < n_drafted
 
 
 def test_the_default_bundle_gives_what_plain_decoding_gives() -> None:
