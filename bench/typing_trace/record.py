@@ -9,6 +9,7 @@ with the project, the recorded trace does not; a new recording is a new measure,
 not compare with it.
 """
 
+import argparse
 import json
 import random
 import re
@@ -115,6 +116,8 @@ class Typist:
 
 def main() -> int:
     """Records and writes."""
+    # No argument is known: --help must not record, nor a misspelt one.
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     rng = random.Random(SEED)
     typists = [Typist.of((REPOSITORY / path).read_text("utf-8"), rng) for path in FILES]
     files = {path: typist.text for path, typist in zip(FILES, typists, strict=True)}
