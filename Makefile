@@ -13,6 +13,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+FAILED_ONLY := --last-failed --last-failed-no-failures none
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EDITOR_TOOLS := build/editor-tools
@@ -34,9 +36,11 @@ try: $(VENV)/serving.stamp
 	$(BIN)/python examples/borrow.py attr.validators 391 24 > $(VENV)/borrowed.py
 	$(BIN)/starling complete $(VENV)/borrowed.py:391
 
+# What fails is run once more by itself, as the machine may have been busy with something else.
 test: test-tools
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m alone
+	$(PYTEST) -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder || \
+		$(PYTEST) -m "not alone" $(FAILED_ONLY)
+	$(PYTEST) -m alone || $(PYTEST) -m alone $(FAILED_ONLY)
 
 # All that tests use and that may have to be fetched.
 test-tools: $(VENV)/everything.stamp vscode-tools neovims

@@ -17,9 +17,15 @@ os.environ.update(
     STARLING_KERNEL_LIBRARY="off",
 )
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from tests import tiny_model, traces  # noqa: E402
+
+# The same examples in each run, so that what fails here fails for everyone; and no deadline, which
+# only a busy machine misses. Other examples: --hypothesis-profile=default
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True, scope="module")

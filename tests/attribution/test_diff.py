@@ -74,7 +74,7 @@ def test_a_diff_that_is_cut_off_is_read_as_far_as_it_goes():
 _LINES = st.lists(st.sampled_from(["a", "b", "", "+", "-- x", "++ y", "@@ z", " w"]), max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_LINES, _LINES)
 def test_added_lines_are_those_of_the_new_file(old, new):
     diff = "\n".join(difflib.unified_diff(old, new, "a/f", "b/f", lineterm=""))

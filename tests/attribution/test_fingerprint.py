@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution.fingerprint import (
@@ -92,7 +92,6 @@ def slow_winnow(ranked: list[int]) -> list[int]:
     return kept
 
 
-@settings(deadline=None)  # the first call compiles
 @given(TEXT_BYTES)
 def test_hashes_and_winnowing_equal_the_slow_twins(text):
     folded = np.frombuffer(text, dtype=np.uint8)
@@ -105,7 +104,6 @@ def test_hashes_and_winnowing_equal_the_slow_twins(text):
     assert prints.hashes.tolist() == hashes[prints.starts].tolist()
 
 
-@settings(deadline=None)  # the first call compiles
 @given(TEXT_BYTES)
 def test_side_codes_equal_the_slow_twin(text):
     folded = np.frombuffer(text, dtype=np.uint8)

@@ -176,7 +176,7 @@ def longest_agreeing(one, other):
     return folded[0][found.a : found.a + found.size]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_copied_stretch_of_the_guaranteed_length_is_found(trained, data):
     text = module_text(data.draw(st.sampled_from(TRAINED_MODULES)))

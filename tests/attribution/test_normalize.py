@@ -5,7 +5,7 @@ import hashlib
 import re
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution.normalize import NORMALIZER_VERSION, fold, folded_line_lengths
@@ -30,7 +30,6 @@ def slow_fold(source: bytes) -> tuple[bytes, list[int]]:
     return folded, offsets
 
 
-@settings(deadline=None)  # the first call compiles
 @given(SOURCE_TEXT)
 def test_equals_the_slow_reference(text):
     result = fold(text)
@@ -39,7 +38,6 @@ def test_equals_the_slow_reference(text):
     assert result.offsets.tolist() == offsets
 
 
-@settings(deadline=None)  # the first call compiles
 @given(SOURCE_TEXT, st.data())
 def test_a_piece_of_a_text_folds_to_a_piece_of_the_folded_text(text, data):
     start = data.draw(st.integers(0, len(text)))
@@ -47,14 +45,12 @@ def test_a_piece_of_a_text_folds_to_a_piece_of_the_folded_text(text, data):
     assert fold(text[start:end]).folded.tobytes() in fold(text).folded.tobytes()
 
 
-@settings(deadline=None)  # the first call compiles
 @given(SOURCE_TEXT)
 def test_folding_twice_changes_nothing(text):
     once = fold(text).folded.tobytes()
     assert fold(once.decode("utf-8", "surrogatepass")).folded.tobytes() == once
 
 
-@settings(deadline=None)  # the first call compiles
 @given(SOURCE_TEXT)
 def test_line_lengths_say_on_which_line_each_folded_byte_stands(text):
     result = fold(text)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution import container, provenance
@@ -151,7 +151,6 @@ def test_a_common_hash_keeps_one_posting_of_each_origin_first():
     assert many.positions.tolist() == list(range(MAX_POSTINGS))
 
 
-@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(
         st.one_of(st.integers(0, 300), st.integers(0, 2**LONG_BITS - 1)), min_size=1, max_size=50

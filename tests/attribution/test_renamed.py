@@ -103,7 +103,7 @@ def test_what_folds_to_the_same(one, other, is_same):
     assert (folded(one) == folded(other)) == is_same
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_a_renamed_copy_of_the_guaranteed_length_is_found(table, data):
     name = data.draw(st.sampled_from(MODULES))

@@ -52,7 +52,7 @@ def offset_slowly(text: str, point: Point, encoding: PositionEncoding) -> int:
     return offset
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts, encodings, st.lists(st.tuples(points, points, texts), max_size=8), points)
 def test_edits_and_cuts_agree_with_a_slow_reference(text, encoding, edits, cursor) -> None:
     mirror, truth = document(text, encoding), text
@@ -74,7 +74,7 @@ def test_edits_and_cuts_agree_with_a_slow_reference(text, encoding, edits, curso
     assert cut.suffix == as_model_text(truth[offset:])[1 if bom and not offset else 0 :]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts, encodings, points, st.integers(0, 10))
 def test_points_come_back_where_they_were(text, encoding, point, n_chars) -> None:
     mirror = document(text, encoding)

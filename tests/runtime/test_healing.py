@@ -32,7 +32,7 @@ def ids_of(*pieces: bytes) -> list[int]:
 
 
 @given(st.binary(min_size=1, max_size=6) | st.sampled_from([p for p in PIECES if p]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_allowed_ids_are_those_of_the_definition(pending: bytes) -> None:
     expected = [
         token_id
@@ -90,7 +90,7 @@ def engine(tiny_gguf: Path) -> Iterator[Engine]:
 
 
 @given(st.integers(0, len(DOCUMENT)), st.integers(0, 999), st.sampled_from(TRAINED_ORDERS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_written_continues_the_documents_bytes(
     engine: Engine, at: int, seed: int, order: Order
 ) -> None:

@@ -67,7 +67,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(BLANKS | WORDS | st.text(max_size=3), max_size=30).map("".join))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_line_by_line_is_exact(model: Model, text: str) -> None:
     """The ids of the pieces are those of the whole, blank lines and odd blanks included."""
     builder = builder_of(model)

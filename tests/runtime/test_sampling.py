@@ -140,7 +140,7 @@ def test_draws_follow_the_distribution(config: SamplingConfig) -> None:
 
 
 @given(st.integers(0, 2**63), st.integers(1, 900), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ties_and_top_k_agree_with_the_reference(seed: int, top_k: int, step: int) -> None:
     """Few distinct values, so that ties straddle every cut."""
     n = 700
@@ -238,7 +238,7 @@ def test_a_bias_of_any_size() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6000), st.integers(1, 60), st.floats(0.0, 8.0))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_k_largest_are_the_references(seed: int, n: int, k: int, spread: float) -> None:
     """In their order; also with ties, banned tokens, and fewer tokens than k."""
     rng = np.random.default_rng(seed)

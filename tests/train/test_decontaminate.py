@@ -221,7 +221,7 @@ _TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(_TEXTS, st.booleans()), max_size=6),
     _TEXTS,

@@ -38,7 +38,7 @@ def slow_shingles(text: str) -> set[bytes | tuple[bytes, ...]]:
 
 
 @given(left=TEXTS, right=TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_hashes_count_like_the_shingles_themselves(left: str, right: str) -> None:
     fast_left, fast_right = shingle_hashes(left), shingle_hashes(right)
     slow_left, slow_right = slow_shingles(left), slow_shingles(right)
@@ -186,7 +186,7 @@ def test_held_out_code_is_all_kept_and_drives_out_the_rest() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 2), st.integers(0, 3))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_choice_equals_a_slow_one(rows: list[tuple[bool, int, int, int]]) -> None:
     """Clusters here: texts 0 and 1 are one cluster, 2 and 3 another."""
     roots = [

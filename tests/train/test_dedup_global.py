@@ -115,9 +115,7 @@ def test_no_task_and_no_document(tmp_path: Path) -> None:
 
 
 @given(data=st.data(), seed=st.integers(0, 1 << 30))
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_clusters_equal_those_of_all_pairs(tmp_path: Path, data: st.DataObject, seed: int) -> None:
     rng = Random(seed)
     texts = corpus_of(rng, data.draw(st.integers(0, 3)), data.draw(st.integers(1, 9)))

@@ -338,7 +338,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.dictionaries(FIELDS, VALUES))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_record_raises(record: Any, payload: Any) -> None:
     fragments(record)
     fragments(issue_of() | payload)
@@ -347,7 +347,7 @@ def test_no_record_raises(record: Any, payload: Any) -> None:
 
 
 @given(st.lists(st.binary(max_size=30) | VALUES.map(lambda v: json.dumps(v).encode()), max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_line_raises(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("dump") / "x.jsonl"
     path.write_bytes(b"\n".join(lines))

@@ -264,7 +264,7 @@ _PIECES = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(_PIECES, max_size=24).map("".join))
 @example("")
 @example("\\xab" * 9)

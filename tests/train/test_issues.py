@@ -203,7 +203,7 @@ BODY = st.text(max_size=40) | st.sampled_from(
 
 
 @given(st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_name_and_no_token_leaks(data: st.DataObject) -> None:
     logins = data.draw(st.lists(LOGIN, min_size=1, max_size=4))
     mention = st.sampled_from(logins).map(lambda name: f" @{name}, {name.upper()} ")
@@ -239,7 +239,7 @@ VALUE = st.recursive(
 
 
 @given(st.binary(max_size=30) | VALUE.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nothing_raises(data: bytes) -> None:
     rendered = issue.render(data)
     assert bool(rendered.text) != bool(rendered.reason)

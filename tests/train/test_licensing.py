@@ -138,7 +138,7 @@ def test_the_nearest_of_an_unknown_text_is_told() -> None:
     assert finding and finding.expression == "NOASSERTION" and "nearest" in finding.evidence
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.sampled_from(["MIT", "ISC", "BSD-2-Clause", "Zlib", "BSL-1.0"]), min_size=1, max_size=4

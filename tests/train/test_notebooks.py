@@ -231,14 +231,14 @@ STYLES = st.sampled_from(["structured", "script"])
 
 
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()), STYLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_raises(data: bytes, style: notebook.Style) -> None:
     rendered = notebook.render(data, style)
     assert bool(rendered.text) != bool(rendered.reason)
 
 
 @given(st.lists(CELL, max_size=6), STYLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tokens_mark_structure_and_nothing_else(cells: Any, style: notebook.Style) -> None:
     data = packed(*cells, code(LONG), text(TEXT))
     rendered = notebook.render(data, style)

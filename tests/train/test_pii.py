@@ -323,7 +323,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES | st.text(max_size=6), max_size=25).map("".join))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     spans = find(text)
@@ -335,7 +335,7 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert (redaction.text == text) == (not spans)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(PIECES | st.text(max_size=6), max_size=25).map("".join))
 def test_places_are_those_of_slow_searches(text: str) -> None:
     starts, _, kinds = places(text)

@@ -218,7 +218,7 @@ def _apply(patch: list[hunks.Hunk], old: list[str]) -> list[str]:
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(0, 3)), max_size=4),
     st.integers(3, 10),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_widened_hunks_make_the_same_file(
     n_lines: int, changes: list[tuple[int, int, int]], n_context: int
 ) -> None:
@@ -251,7 +251,7 @@ BODY = st.text(max_size=30) | st.sampled_from(["\ud800", "> q", "_" * 20, *SPECI
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_name_and_no_token_leaks(data: st.DataObject) -> None:
     logins = data.draw(st.lists(LOGIN, min_size=2, max_size=4))
     kinds = st.sampled_from(["comment", "review", "review_comment", "closed", "edited", "other"])
@@ -296,7 +296,7 @@ VALUE = st.recursive(
 
 
 @given(st.binary(max_size=30), st.dictionaries(st.sampled_from(sorted(RECORD)), VALUE))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nothing_raises(data: bytes, changes: dict[str, Any]) -> None:
     assert pull_request.render(data).reason
     rendered = render(**changes)
@@ -305,7 +305,7 @@ def test_nothing_raises(data: bytes, changes: dict[str, Any]) -> None:
 
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(FILE)), VALUE), max_size=3),
        st.text("@-+, 0123456789\n\\x", max_size=60))  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_patch_raises(files: list[Any], patch: str) -> None:
     render(files=[*files, FILE | {"patch": "@@ -1" + patch, "base_code": BASE}, FILE])
 

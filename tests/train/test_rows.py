@@ -151,7 +151,7 @@ def test_a_batch_mixes_projects(tmp_path: Path) -> None:
     assert changes > 10 and len(set(documents)) == 6
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n_before=st.integers(1, 60),
     n_rows=st.integers(1, 5),

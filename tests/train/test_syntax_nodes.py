@@ -275,7 +275,7 @@ code_like = st.text(st.sampled_from("ab1 \n\t(){}[]<>=+:;,.\"'`#/*\\é☺"), max
 
 
 @given(text=st.text(max_size=200) | code_like, language=st.sampled_from(sorted(GRAMMARS)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_text_is_too_broken(text: str, language: str) -> None:
     for span in spans(text, language):
         assert 0 <= span.start < span.end <= len(text)

@@ -22,7 +22,7 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer([file.text for file in tiny_corpus.files()], 400)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_round_trip_of_any_text(tokenizer: Tokenizer, text: str) -> None:
     assert decode(tokenizer, encode(tokenizer, text)) == text
