@@ -1,16 +1,18 @@
 """Drafts: tokens that probably come next, copied from where the same tokens stood before.
 
 The tokens before the cursor are looked up in the prompt (prefix, suffix, parts of other files), in
-what has been written since, and in the last suggestions. What followed the longest match is
-computed along with the next token, in one batch that costs less than as many steps, and each row of
-logits then goes through the ordinary pick: a drafted token that was picked has cost little, and
-after the first one that was not the rest is forgotten. So the output is that of plain decoding,
-greedy or sampled. The method is prompt lookup decoding (Saxena 2023), a case of speculative
-decoding (Leviathan et al. 2023).
+what has been written since, in the last suggestions, and in the workspace's files. What followed
+the longest match is computed along with the next token, in one batch that costs less than as many
+steps, and each row of logits then goes through the ordinary pick: a drafted token that was picked
+has cost little, and after the first one that was not the rest is forgotten. So the output is that
+of plain decoding, greedy or sampled. The method is prompt lookup decoding (Saxena 2023), a case of
+speculative decoding (Leviathan et al. 2023).
 
 How many tokens are drafted is decided by what they promise: the share of matches of that length
 that went on as foreseen, which is learned at each token, drafted or not, against the measured time
-of steps of each size. Small models on few cores gain little from batches, large ones much.
+of steps of each size. Small models on few cores gain little from batches, large ones much. A match
+in the workspace promises less than one of its length in the prompt; it has shares of its own, and
+is followed where it promises more.
 
 Shapes: N tokens of prompt and completion.
 """
@@ -18,6 +20,7 @@ Shapes: N tokens of prompt and completion.
 from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,7 @@ from runtime.backend import Tokens
 from runtime.kernel import compiled
 from runtime.kv_cache import KvCache
 from runtime.stopping import Mode
+from runtime.text_index import BETWEEN, TextIndex, find_ranges, new_ranges
 
 MAX_DRAFT_TOKENS = 7
 BREAK_EVEN = 1.03
@@ -34,11 +38,15 @@ _MAX_MATCH_TOKENS = 16
 # Suggestions that are remembered, each with the last tokens before it.
 _MAX_SUGGESTIONS = 8
 _TAIL_TOKENS = 16
-_BETWEEN = -1
-# Before anything is learned: as measured on bench/typing_trace with the default bundle.
+# Before anything is learned: as measured with the default bundle, in the prompts of
+# bench/typing_trace, and in the workspaces around 208 places of held-out projects.
 _EXPECTED_SHARES = (
     0.0, 0.33, 0.60, 0.75, 0.80, 0.87, 0.88, 0.92, 0.93,
     0.94, 0.94, 0.94, 0.94, 0.95, 0.95, 0.95, 0.97,
+)  # fmt: skip
+_EXPECTED_WORKSPACE_SHARES = (
+    0.0, 0.16, 0.28, 0.38, 0.40, 0.44, 0.65, 0.80, 0.87,
+    0.90, 0.92, 0.93, 0.94, 0.95, 0.95, 0.95, 0.97,
 )  # fmt: skip
 _EXPECTED_WEIGHT = 10.0
 _MAX_WEIGHT = 200.0
@@ -70,67 +78,15 @@ class StepTimes:
             self.ratios[n - 1] = others_ms / measured[1]
 
 
-class Drafter:
-    """Proposes tokens, and learns how often it is right. Not to be shared between threads."""
+class Shares:
+    """How often matches of each length went on as foreseen; a match of no tokens never does."""
 
-    def __init__(self, vocabulary: Tokens, *, break_even: float = BREAK_EVEN) -> None:
-        self.times = StepTimes()
-        self._pieces = vocabulary.pieces
-        self._is_end_V = vocabulary.is_special
-        self._is_line_end_V = vocabulary.is_special | np.array(
-            [b"\n" in piece for piece in vocabulary.pieces]
-        )
-        self._break_even = break_even
-        self._right = [share * _EXPECTED_WEIGHT for share in _EXPECTED_SHARES]
-        nothing_N = np.empty(0, np.int32)
-        _longest_match(nothing_N, nothing_N)  # Compiled before someone waits for it.
-        self._tried = [_EXPECTED_WEIGHT] * len(_EXPECTED_SHARES)
-        self._suggestions: deque[NDArray[np.int32]] = deque(maxlen=_MAX_SUGGESTIONS)
-        self._suggested_N = np.empty(0, np.int32)
+    def __init__(self, expected: Sequence[float]) -> None:
+        """`expected`: before anything is learned, by length, the last one for all longer ones."""
+        self._right = [share * _EXPECTED_WEIGHT for share in expected]
+        self._tried = [_EXPECTED_WEIGHT] * len(expected)
 
-    def remember(self, ids_N: NDArray[np.int32], n_prompt: int) -> None:
-        """A suggestion was written after `n_prompt` of these tokens; it may come again."""
-        self._suggestions.append(ids_N[max(0, n_prompt - _TAIL_TOKENS) :].copy())
-        between = np.full(1, _BETWEEN, np.int32)
-        parts = [part for one in self._suggestions for part in (one, between)]
-        self._suggested_N = np.concatenate(parts)
-
-    def foresee(self, ids_N: NDArray[np.int32], *, mode: Mode) -> tuple[int, list[int]]:
-        """(tokens matched, what followed them there); the longest match, the latest of equals.
-
-        Nothing from where a completion of this mode would be over.
-        """
-        text_N, at, n_matched = ids_N, *_longest_match(ids_N, ids_N)
-        if self._suggested_N.size:
-            other_at, n_other = _longest_match(self._suggested_N, ids_N)
-            if n_other > n_matched:
-                text_N, at, n_matched = self._suggested_N, other_at, n_other
-        foreseen: list[int] = text_N[at : at + MAX_DRAFT_TOKENS].tolist() if n_matched else []
-        is_end_V = self._is_line_end_V if mode is Mode.LINE else self._is_end_V
-        for n, token_id in enumerate(foreseen):
-            if token_id == _BETWEEN or is_end_V[token_id]:
-                return n_matched, foreseen[:n]
-        return n_matched, foreseen
-
-    def may_spell(self, token_id: int, pending: bytes) -> bool:
-        """Whether healing can begin with this token."""
-        piece = self._pieces[token_id]
-        return piece.startswith(pending) or pending.startswith(piece)
-
-    def n_worthwhile(self, n_matched: int, n_foreseen: int, *, n_others: int = 1) -> int:
-        """How many of the tokens foreseen should be drafted, to a step of so many others."""
-        best_n, best_gain = 0, self._break_even
-        ratios = self.times.ratios
-        likely, expected = 1.0, 1.0
-        for n in range(1, n_foreseen + 1):
-            likely *= self.share(n_matched + n - 1)
-            expected += likely
-            gain = expected * ratios[n_others - 1] / ratios[n_others + n - 1]
-            if gain > best_gain:
-                best_n, best_gain = n, gain
-        return best_n
-
-    def share(self, n_matched: int) -> float:
+    def of(self, n_matched: int) -> float:
         """How often a match of this length goes on as foreseen."""
         length = min(n_matched, _MAX_MATCH_TOKENS)
         return self._right[length] / self._tried[length]
@@ -145,11 +101,101 @@ class Drafter:
             self._tried[length] /= 2.0
 
 
+class Foreseen(NamedTuple):
+    """What probably comes next."""
+
+    token_ids: list[int]
+    n_matched: int
+    """So many of the last tokens stood before them there."""
+    shares: Shares
+    """Of the place where they stood."""
+
+
+class Drafter:
+    """Proposes tokens, and learns how often it is right. Not to be shared between threads."""
+
+    def __init__(self, vocabulary: Tokens, *, break_even: float = BREAK_EVEN) -> None:
+        self.times = StepTimes()
+        self.shares = Shares(_EXPECTED_SHARES)
+        self.workspace_shares = Shares(_EXPECTED_WORKSPACE_SHARES)
+        self._pieces = vocabulary.pieces
+        self._is_end_V = vocabulary.is_special
+        self._is_line_end_V = vocabulary.is_special | np.array(
+            [b"\n" in piece for piece in vocabulary.pieces]
+        )
+        self._break_even = break_even
+        self._suggestions: deque[NDArray[np.int32]] = deque(maxlen=_MAX_SUGGESTIONS)
+        self._suggested_N = np.empty(0, np.int32)
+        self._ranges = new_ranges()
+        nothing_N = np.empty(0, np.int32)
+        # Compiled before someone waits for it.
+        _longest_match(nothing_N, nothing_N)
+        find_ranges(nothing_N, nothing_N, nothing_N, self._ranges)
+
+    def remember(self, ids_N: NDArray[np.int32], n_prompt: int) -> None:
+        """A suggestion was written after `n_prompt` of these tokens; it may come again."""
+        self._suggestions.append(ids_N[max(0, n_prompt - _TAIL_TOKENS) :].copy())
+        between = np.full(1, BETWEEN, np.int32)
+        parts = [part for one in self._suggestions for part in (one, between)]
+        self._suggested_N = np.concatenate(parts)
+
+    def foresee(
+        self, ids_N: NDArray[np.int32], *, mode: Mode, workspace: TextIndex | None = None
+    ) -> Foreseen:
+        """What followed the longest match, the latest of equals; or the workspace's longest one,
+        where that is likelier to go on so.
+
+        Nothing from where a completion of this mode would be over.
+        """
+        text_N, at, n_matched = ids_N, *_longest_match(ids_N, ids_N)
+        shares = self.shares
+        if self._suggested_N.size:
+            other_at, n_other = _longest_match(self._suggested_N, ids_N)
+            if n_other > n_matched:
+                text_N, at, n_matched = self._suggested_N, other_at, n_other
+        if workspace is not None and n_matched < _MAX_MATCH_TOKENS:
+            n_other = find_ranges(ids_N, workspace.ids_M, workspace.places_P, self._ranges)
+            if self.workspace_shares.of(n_other) > shares.of(n_matched):
+                text_N, n_matched, shares = workspace.ids_M, n_other, self.workspace_shares
+                at = int(workspace.places_P[self._ranges[n_other, 0]]) + 1
+        foreseen: list[int] = text_N[at : at + MAX_DRAFT_TOKENS].tolist() if n_matched else []
+        is_end_V = self._is_line_end_V if mode is Mode.LINE else self._is_end_V
+        for n, token_id in enumerate(foreseen):
+            if token_id == BETWEEN or is_end_V[token_id]:
+                del foreseen[n:]
+                break
+        return Foreseen(foreseen, n_matched, shares)
+
+    def may_spell(self, token_id: int, pending: bytes) -> bool:
+        """Whether healing can begin with this token."""
+        piece = self._pieces[token_id]
+        return piece.startswith(pending) or pending.startswith(piece)
+
+    def n_worthwhile(self, foreseen: Foreseen, n_room: int, *, n_others: int = 1) -> int:
+        """How many of the tokens foreseen should be drafted, to a step of so many others."""
+        best_n, best_gain = 0, self._break_even
+        ratios = self.times.ratios
+        likely, expected = 1.0, 1.0
+        for n in range(1, min(n_room, len(foreseen.token_ids)) + 1):
+            likely *= foreseen.shares.of(foreseen.n_matched + n - 1)
+            expected += likely
+            gain = expected * ratios[n_others - 1] / ratios[n_others + n - 1]
+            if gain > best_gain:
+                best_n, best_gain = n, gain
+        return best_n
+
+
 class DraftedSteps:
     """The logits after one token after another, of one completion, computed several at a time."""
 
     def __init__(
-        self, cache: KvCache, drafter: Drafter | None, *, mode: Mode, n_context_tokens: int
+        self,
+        cache: KvCache,
+        drafter: Drafter | None,
+        *,
+        mode: Mode,
+        workspace: TextIndex | None,
+        n_context_tokens: int,
     ) -> None:
         """Without a drafter each token is computed alone."""
         self.n_drafted = 0
@@ -157,9 +203,9 @@ class DraftedSteps:
         self._cache = cache
         self._drafter = drafter
         self._mode = mode
+        self._workspace = workspace
         self._n_context_tokens = n_context_tokens
-        self._foreseen: list[int] = []
-        self._n_matched = 0
+        self._foreseen: Foreseen | None = None
         self._rows: NDArray[np.float32] | None = None
         self._row = 0
 
@@ -172,11 +218,7 @@ class DraftedSteps:
         """
         draft: list[int] = []
         if self._drafter is not None:
-            self._n_matched, self._foreseen = self._drafter.foresee(ids_N, mode=self._mode)
-            if pending and self._foreseen:
-                if not self._drafter.may_spell(self._foreseen[0], pending):
-                    self._foreseen = []
-            draft = self._draft(ids_N.size, n_left, n_others=n_new)
+            draft = self._draft(self._drafter, ids_N, n_left, n_others=n_new, pending=pending)
         return self._compute([*ids_N[-n_new:].tolist(), *draft], n_rows=1 + len(draft))
 
     def next(self, ids_N: NDArray[np.int32], *, n_left: int) -> NDArray[np.float32] | None:
@@ -187,7 +229,7 @@ class DraftedSteps:
         token_id = int(ids_N[-1])
         if self._drafter is None:
             return self._compute([token_id], n_rows=1)
-        is_right = self._learn(self._drafter, token_id)
+        is_right = self._learn(token_id)
         if self._rows is not None and self._row + 1 < len(self._rows):
             if is_right:
                 self._row += 1
@@ -195,24 +237,30 @@ class DraftedSteps:
                 return _row(self._rows, self._row)
             if not self._cache.hold(ids_N[:-1]):
                 return None
-        self._n_matched, self._foreseen = self._drafter.foresee(ids_N, mode=self._mode)
-        draft = self._draft(ids_N.size, n_left, n_others=1)
+        draft = self._draft(self._drafter, ids_N, n_left, n_others=1, pending=b"")
         return self._compute([token_id, *draft], n_rows=1 + len(draft))
 
-    def _draft(self, n_tokens: int, n_left: int, *, n_others: int) -> list[int]:
-        """The head of what is foreseen that is worth to be computed along."""
-        assert self._drafter is not None
+    def _draft(
+        self,
+        drafter: Drafter,
+        ids_N: NDArray[np.int32],
+        n_left: int,
+        *,
+        n_others: int,
+        pending: bytes,
+    ) -> list[int]:
+        """The head of what is foreseen after these tokens that is worth to be computed along."""
+        foreseen = drafter.foresee(ids_N, mode=self._mode, workspace=self._workspace)
+        if pending and foreseen.token_ids:
+            if not drafter.may_spell(foreseen.token_ids[0], pending):
+                foreseen.token_ids.clear()
+        self._foreseen = foreseen
         if not self._cache.can_rewind:
             return []
         n_room = min(
-            n_left - 1,
-            self._n_context_tokens - n_tokens,
-            MAX_DRAFT_TOKENS + 1 - n_others,
-            len(self._foreseen),
+            n_left - 1, self._n_context_tokens - ids_N.size, MAX_DRAFT_TOKENS + 1 - n_others
         )
-        return self._foreseen[
-            : self._drafter.n_worthwhile(self._n_matched, n_room, n_others=n_others)
-        ]
+        return foreseen.token_ids[: drafter.n_worthwhile(foreseen, n_room, n_others=n_others)]
 
     def _compute(self, token_ids: Sequence[int], *, n_rows: int) -> NDArray[np.float32] | None:
         started_s = perf_counter()
@@ -224,12 +272,13 @@ class DraftedSteps:
         self.n_drafted += n_rows - 1
         return _row(self._rows, 0)
 
-    def _learn(self, drafter: Drafter, token_id: int) -> bool:
+    def _learn(self, token_id: int) -> bool:
         """Whether the token was the one foreseen for this place."""
-        if self._row >= len(self._foreseen):
+        foreseen = self._foreseen
+        if foreseen is None or self._row >= len(foreseen.token_ids):
             return False
-        is_right = self._foreseen[self._row] == token_id
-        drafter.learn(self._n_matched + self._row, was_right=is_right)
+        is_right = foreseen.token_ids[self._row] == token_id
+        foreseen.shares.learn(foreseen.n_matched + self._row, was_right=is_right)
         return is_right
 
 

@@ -177,7 +177,7 @@ class Engine:
 
     @property
     def uses_workspace(self) -> bool:
-        """Whether it matters to this model what `FimRequest.workspace` holds."""
+        """Whether what `FimRequest.workspace` holds changes what this model writes."""
         return self._picker.uses_workspace
 
     @property
@@ -236,6 +236,7 @@ class Engine:
             self._cache,
             self._drafter if sampling.uses_drafts and n == 1 else None,
             mode=request.mode,
+            workspace=request.workspace,
             n_context_tokens=self.info.context_tokens,
         )
         n_reused, first_V = self._read(prompt, steps, n_tokens_wanted(request, sampling), limits)
@@ -250,11 +251,7 @@ class Engine:
             n_decoded_tokens=0,
         )
         if first_V is None:
-            empty = Completion(
-                text="", token_ids=(), spelled=(), end_logprob=0.0, mean_logprob=0.0,
-                stop_reason=limits.interruption() or StopReason.CANCELLED, timing=shared,
-            )  # fmt: skip
-            return (empty,)
+            return (_nothing_written(shared, limits),)
         branches = [
             Branch(
                 self._picker,
@@ -326,6 +323,14 @@ class Engine:
         with self._cache.watched(limits, n_tokens=n_new):
             first_V = steps.begin(ids_N, n_new=n_new, n_left=n_wanted, pending=prompt.pending)
         return n_reused, first_V
+
+
+def _nothing_written(timing: Timing, limits: Limits) -> Completion:
+    """What there is where the prompt could not be read in time."""
+    return Completion(
+        text="", token_ids=(), spelled=(), end_logprob=0.0, mean_logprob=0.0,
+        stop_reason=limits.interruption() or StopReason.CANCELLED, timing=timing,
+    )  # fmt: skip
 
 
 def _for_alternative(sampling: SamplingConfig) -> SamplingConfig:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from runtime import kernels
 from runtime.kernel import compiled
-from runtime.text_index import MAX_MATCH_TOKENS, TextIndex
+from runtime.text_index import MAX_MATCH_TOKENS, TextIndex, find_ranges, new_ranges
 
 SHARES: Final = (
     0.0, 0.08, 0.19, 0.30, 0.38, 0.42, 0.45, 0.50, 0.57,
@@ -69,7 +69,7 @@ class Memory:
         self._lengths_N = np.zeros(n_context_tokens, np.int32)
         self._votes_V = np.zeros(n_vocab, np.float64)
         self._voted = np.zeros(max(n_context_tokens, MAX_VOTERS), np.int32)
-        self._ranges = np.zeros((MAX_MATCH_TOKENS + 1, 2), np.int64)
+        self._ranges = new_ranges()
         n_blocks = -(-n_vocab // kernels.BLOCK)
         self._bounds_B = np.empty(n_blocks, np.float32)
         self._sums_B = np.empty(n_blocks, np.float64)
@@ -215,18 +215,8 @@ def _mix_workspace(
     bounds_B: NDArray[np.float32],
     sums_B: NDArray[np.float64],
 ) -> int:
-    """As `_mix`. `ranges` is scratch: of `places_P`, those that match so many tokens."""
-    n, longest = ids_N.size, 0
-    ranges[0, 0], ranges[0, 1] = 0, places_P.size
-    while longest < min(n, MAX_MATCH_TOKENS):
-        token_id = ids_N[n - 1 - longest]
-        low, high = ranges[longest]
-        low = _first_not_below(ids_M, places_P, low, high, longest, token_id)
-        high = _first_not_below(ids_M, places_P, low, high, longest, token_id + 1)
-        if low == high:
-            break
-        longest += 1
-        ranges[longest, 0], ranges[longest, 1] = low, high
+    """As `_mix`. `ranges` is scratch."""
+    longest = find_ranges(ids_N, ids_M, places_P, ranges)
     share = shares[min(longest, shares.size - 1)]
     if share <= 0.0 or longest <= n_matched:
         return longest
@@ -255,22 +245,3 @@ def _mix_workspace(
     if n_voted:
         _add(logits_V, share, total, n_voted, votes_V, voted, bounds_B, sums_B)
     return longest
-
-
-@compiled
-def _first_not_below(
-    ids_M: NDArray[np.int32],
-    places_P: NDArray[np.int32],
-    low: int,
-    high: int,
-    n_back: int,
-    token_id: int,
-) -> int:
-    """The first of sorted places low to high whose token so many back is not below `token_id`."""
-    while low < high:
-        middle = (low + high) // 2
-        if ids_M[max(0, places_P[middle] - n_back)] < token_id:
-            low = middle + 1
-        else:
-            high = middle
-    return low

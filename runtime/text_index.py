@@ -5,7 +5,7 @@ that end with the same tokens then stand side by side, those with more tokens in
 those with fewer: a suffix array (Manber and Myers 1990) of the reversed texts, sorted as far as a
 match is looked at.
 
-Shapes: M tokens of all texts, P places that something follows.
+Shapes: M tokens of all texts, P places that something follows, N tokens that are looked up.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runtime.kernel import compiled
 
 MAX_TOKENS = 200_000
 """What of a workspace is indexed: 800 kB of code, in 1.6 MB of memory."""
@@ -45,6 +47,56 @@ class TextIndex:
     def n_bytes(self) -> int:
         """What it holds in memory."""
         return self.ids_M.nbytes + self.places_P.nbytes
+
+
+def new_ranges() -> NDArray[np.int64]:
+    """(MAX_MATCH_TOKENS + 1, 2): what `find_ranges` fills."""
+    return np.zeros((MAX_MATCH_TOKENS + 1, 2), np.int64)
+
+
+@compiled
+def find_ranges(
+    ids_N: NDArray[np.int32],
+    ids_M: NDArray[np.int32],
+    places_P: NDArray[np.int32],
+    ranges: NDArray[np.int64],
+) -> int:
+    """How many of the last of `ids_N` match at most in an index.
+
+    `ranges`: for each number of tokens up to it the first of `places_P` where so many match, and
+    the one after the last.
+    """
+    n, longest = ids_N.size, 0
+    ranges[0, 0], ranges[0, 1] = 0, places_P.size
+    while longest < min(n, MAX_MATCH_TOKENS):
+        token_id = ids_N[n - 1 - longest]
+        low, high = ranges[longest]
+        low = _first_not_below(ids_M, places_P, low, high, longest, token_id)
+        high = _first_not_below(ids_M, places_P, low, high, longest, token_id + 1)
+        if low == high:
+            break
+        longest += 1
+        ranges[longest, 0], ranges[longest, 1] = low, high
+    return longest
+
+
+@compiled
+def _first_not_below(
+    ids_M: NDArray[np.int32],
+    places_P: NDArray[np.int32],
+    low: int,
+    high: int,
+    n_back: int,
+    token_id: int,
+) -> int:
+    """The first of sorted places low to high whose token so many back is not below `token_id`."""
+    while low < high:
+        middle = (low + high) // 2
+        if ids_M[max(0, places_P[middle] - n_back)] < token_id:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _ranks(ids_M: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -3,8 +3,8 @@
 They are read in a thread of their own while nobody types, a few thousand characters at a time, and
 sorted into an index (`runtime.text_index`) for that document. It does not hold the document itself,
 where the longest match would be the cursor's own place, which votes for what stands behind it
-already. A file that has not changed is not read again. Nothing of it is shown to the model: it only
-makes likelier what stands there.
+already. A file that has not changed is not read again. Nothing of it is shown to the model: what
+stands there only gets likelier (`runtime.memory`), and is written sooner (`runtime.drafts`).
 """
 
 from __future__ import annotations

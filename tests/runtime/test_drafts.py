@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from runtime.bundle import open_bundle
-from runtime.drafts import MAX_DRAFT_TOKENS, Drafter, StepTimes, _longest_match
+from runtime.drafts import MAX_DRAFT_TOKENS, Drafter, Foreseen, Shares, StepTimes, _longest_match
 from runtime.engine import Engine, FimRequest, Mode, SamplingConfig
 from runtime.text_index import TextIndex
 from tests.runtime.answers import SOURCE, assert_same
 
-# Any tokens: what a workspace makes likelier is likelier with drafts and without.
-WORKSPACE = TextIndex.of([np.random.default_rng(n).integers(10, 200, 3000) for n in range(2)])
+OTHER_SOURCE = Path(__file__).with_name("test_sampling.py").read_text()
 N_VOCAB = 500
 NEWLINE = 11
 
@@ -36,6 +35,13 @@ def ids(*values: int) -> np.ndarray:
     return np.array(values, np.int32)
 
 
+def foreseen(
+    ours: Drafter, ids_N: np.ndarray, *, mode: Mode = Mode.BLOCK, around: TextIndex | None = None
+) -> tuple[int, list[int]]:
+    found = ours.foresee(ids_N, mode=mode, workspace=around)
+    return found.n_matched, found.token_ids
+
+
 @pytest.fixture(scope="module")
 def eager(tiny_gguf: Path) -> Iterator[Engine]:
     """An engine that drafts whatever it can, whether or not that pays."""
@@ -44,8 +50,19 @@ def eager(tiny_gguf: Path) -> Iterator[Engine]:
         yield engine
 
 
-def prompts(rng: random.Random, n: int) -> Iterator[tuple[FimRequest, SamplingConfig]]:
-    """Short windows with much to copy, cursors anywhere, all ways of sampling."""
+def workspaces(engine: Engine) -> tuple[TextIndex | None, ...]:
+    """None; the file that is typed and another one; any tokens."""
+    texts = [np.array(engine.tokenize(text), np.int32) for text in (OTHER_SOURCE, SOURCE)]
+    anything = np.random.default_rng(1).integers(10, 200, 3000)
+    return None, TextIndex.of(texts), TextIndex.of([anything])
+
+
+def prompts(
+    rng: random.Random, n: int, around: tuple[TextIndex | None, ...]
+) -> Iterator[tuple[FimRequest, SamplingConfig]]:
+    """Short windows with much to copy, cursors anywhere, all ways of sampling, and one of these
+    workspaces.
+    """
     for number in range(n):
         start = rng.randrange(len(SOURCE) - 400)
         text = SOURCE[start : start + rng.randrange(20, 160)]
@@ -54,7 +71,7 @@ def prompts(rng: random.Random, n: int) -> Iterator[tuple[FimRequest, SamplingCo
         prefix = text[:cut] + rng.choice(["", "", text[: cut // 2], "é日"])
         request = FimRequest(prefix=prefix, suffix=text[cut:], path="a.py", mode=mode)
         yield (
-            replace(request, workspace=rng.choice([None, WORKSPACE])),
+            replace(request, workspace=rng.choice(around)),
             SamplingConfig(
                 temperature=rng.choice([0.0, 0.0, 0.7, 1.3]),
                 top_k=rng.choice([0, 0, 20]),
@@ -71,7 +88,7 @@ def test_a_thousand_prompts_give_what_plain_decoding_gives(
     eager: Engine, engine: Engine, cold_engine: Engine
 ) -> None:
     n_drafted = n_accepted = n_ties = 0
-    for request, sampling in prompts(random.Random(7), 1000):
+    for request, sampling in prompts(random.Random(7), 1000, workspaces(engine)):
         drafted = eager.complete(request, sampling)[0]
         plain = engine.complete(request, replace(sampling, uses_drafts=False))[0]
         n_ties += drafted.token_ids != plain.token_ids
@@ -82,6 +99,8 @@ def test_a_thousand_prompts_give_what_plain_decoding_gives(
     assert n_ties <= 5  # Ties of float rounding.
     # How many depends on what steps cost while the test runs.
     assert n_drafted > 1500 and 250 < n_accepted < n_drafted
+    n_unlearned = sum(Drafter(eager._model.vocabulary).workspace_shares._tried)
+    assert sum(eager._drafter.workspace_shares._tried) > n_unlearned + 200  # Workspaces were asked.
 
 
 def test_the_default_bundle_gives_what_plain_decoding_gives() -> None:
@@ -147,17 +166,14 @@ def test_the_longest_match(seed: int) -> None:
 
 def test_what_followed_is_foreseen_up_to_the_next_special_token() -> None:
     ours = drafter()
-    assert ours.foresee(ids(20, 21, 22, 23, 24, 20, 21), mode=Mode.BLOCK) == (
-        2,
-        [22, 23, 24, 20, 21],
-    )
-    assert ours.foresee(ids(20, 21, 22, 3, 24, 20, 21), mode=Mode.BLOCK) == (2, [22])
-    assert ours.foresee(ids(20, 21, 22), mode=Mode.BLOCK) == (0, [])
-    assert ours.foresee(ids(5), mode=Mode.BLOCK) == (0, [])
+    assert foreseen(ours, ids(20, 21, 22, 23, 24, 20, 21)) == (2, [22, 23, 24, 20, 21])
+    assert foreseen(ours, ids(20, 21, 22, 3, 24, 20, 21)) == (2, [22])
+    assert foreseen(ours, ids(20, 21, 22)) == (0, [])
+    assert foreseen(ours, ids(5)) == (0, [])
     lines = ids(20, 21, 22, NEWLINE, 24, 20, 21)
-    assert ours.foresee(lines, mode=Mode.LINE) == (2, [22])
-    assert ours.foresee(lines, mode=Mode.BLOCK) == (2, [22, NEWLINE, 24, 20, 21])
-    longest = ours.foresee(ids(*range(20, 60), 20), mode=Mode.LINE)
+    assert foreseen(ours, lines, mode=Mode.LINE) == (2, [22])
+    assert foreseen(ours, lines) == (2, [22, NEWLINE, 24, 20, 21])
+    longest = foreseen(ours, ids(*range(20, 60), 20), mode=Mode.LINE)
     assert longest == (1, list(range(21, 21 + MAX_DRAFT_TOKENS)))
 
 
@@ -165,29 +181,67 @@ def test_the_last_suggestions_are_foreseen_again() -> None:
     """The user typed something else for a moment: the rest of the suggestion comes back."""
     ours = drafter()
     ours.remember(ids(*range(100, 140), 50, 51, 52, 53), 40)
-    assert ours.foresee(ids(138, 139, 50), mode=Mode.BLOCK) == (3, [51, 52, 53])
+    assert foreseen(ours, ids(138, 139, 50)) == (3, [51, 52, 53])
     for number in range(20):
         ours.remember(ids(60, 61, 200 + number), 2)
-    assert ours.foresee(ids(60, 61), mode=Mode.BLOCK) == (2, [219])
-    assert ours.foresee(ids(138, 139, 50), mode=Mode.BLOCK) == (0, [])
+    assert foreseen(ours, ids(60, 61)) == (2, [219])
+    assert foreseen(ours, ids(138, 139, 50)) == (0, [])
+
+
+def test_what_followed_in_the_workspace_is_foreseen_where_it_is_likelier() -> None:
+    """Up to the end of its file, and of a line where only one is wanted."""
+    ours = drafter()
+    around = TextIndex.of(
+        [ids(30, 31, 32, 33, 34, 35, 36, 37), ids(40, 41, 42, NEWLINE, 44), ids(35, 36, 38)]
+    )
+    nowhere = ids(90, 30, 31, 32, 33)
+    assert foreseen(ours, nowhere) == (0, [])
+    assert foreseen(ours, nowhere, around=around) == (4, [34, 35, 36, 37])
+    assert foreseen(ours, ids(40, 41), around=around) == (2, [42, NEWLINE, 44])
+    assert foreseen(ours, ids(40, 41), mode=Mode.LINE, around=around) == (2, [42])
+    assert foreseen(ours, ids(36, 37), around=around) == (0, [])
+    assert foreseen(ours, ids(40, 41), around=TextIndex.of([])) == (0, [])
+    # Two tokens of the prompt are the better witness, until it turns out otherwise.
+    here = ids(35, 36, 70, 35, 36)
+    assert foreseen(ours, here, around=around) == (2, [70, 35, 36])
+    for _ in range(40):
+        ours.shares.learn(2, was_right=False)
+        ours.workspace_shares.learn(2, was_right=True)
+    assert foreseen(ours, here, around=around)[1][0] in (37, 38)
+
+
+def test_drafts_from_a_workspace_save_steps(engine: Engine, eager: Engine) -> None:
+    """A line of another file is typed again: the tiny model copies it, nothing else knows it."""
+    line = "quartz_ledger = open_ledger(quartz_path, sulphur=basalt)\n"
+    around = TextIndex.of([np.array(engine.tokenize(f"import x\n{line}y = 3\n"), np.int32)])
+    request = FimRequest(prefix="# a\nquartz_led", suffix="", path="a.py", workspace=around)
+    sampling = SamplingConfig(max_tokens=12, deadline_ms=math.inf)
+    (drafted,) = eager.complete(request, sampling)
+    (plain,) = engine.complete(request, replace(sampling, uses_drafts=False))
+    assert plain.text.startswith("ger = open_ledger")
+    assert drafted.token_ids == plain.token_ids
+    assert drafted.timing.n_accepted_tokens >= len(plain.token_ids) // 2
 
 
 def test_drafts_are_made_only_where_they_pay() -> None:
     ours = drafter(break_even=1.03)
+    rarely, mostly = Shares([0.1] * 17), Shares([0.8] * 17)
     for _ in range(300):
         ours.times.observe(1, 1.0)
         for n in range(2, MAX_DRAFT_TOKENS + 2):
             ours.times.observe(n, 1.0 + 0.5 * (n - 1))
-        ours.learn(8, was_right=True)
-        ours.learn(2, was_right=False)
-    assert ours.n_worthwhile(2, MAX_DRAFT_TOKENS) == 0
-    assert ours.n_worthwhile(8, MAX_DRAFT_TOKENS) > 1
-    assert ours.n_worthwhile(8, 1) == 1
-    assert ours.n_worthwhile(8, 0) == 0
+        mostly.learn(8, was_right=True)
+        rarely.learn(8, was_right=False)
+    seven = list(range(20, 20 + MAX_DRAFT_TOKENS))
+    assert ours.n_worthwhile(Foreseen(seven, 8, rarely), MAX_DRAFT_TOKENS) == 0
+    assert ours.n_worthwhile(Foreseen(seven, 8, mostly), MAX_DRAFT_TOKENS) > 1
+    assert ours.n_worthwhile(Foreseen(seven[:1], 8, mostly), MAX_DRAFT_TOKENS) == 1
+    assert ours.n_worthwhile(Foreseen(seven, 8, mostly), 1) == 1
+    assert ours.n_worthwhile(Foreseen(seven, 8, mostly), 0) == 0
     for _ in range(300):
         for n in range(2, MAX_DRAFT_TOKENS + 2):
             ours.times.observe(n, 1.0 * n)  # A step for each token: batches save nothing here.
-    assert ours.n_worthwhile(8, MAX_DRAFT_TOKENS) == 0
+    assert ours.n_worthwhile(Foreseen(seven, 8, mostly), MAX_DRAFT_TOKENS) == 0
 
 
 def test_one_slow_step_is_no_verdict() -> None:
