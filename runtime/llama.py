@@ -44,6 +44,10 @@ _BRANCH_CELLS = 512
 
 # More than any model has.
 _ALL_LAYERS = 1_000_000
+# ggml's number of the type (`ggml_type` in ggml.h); the package names others only.
+_GGML_TYPE_BF16 = 30
+# `llama_ftype` of f32, f16 and bf16, as metadata spell it; a file that does not say counts as such.
+_FLOAT_FILE_TYPES = ("", "0", "1", "32")
 
 _T = TypeVar("_T")
 
@@ -195,9 +199,13 @@ class Model:
         params.n_batch = params.n_ubatch = min(PREFILL_CHUNK_TOKENS, n_context_tokens)
         params.n_seq_max = _N_SEQUENCES
         params.kv_unified = True
-        # With it a token's logits depend on the size of its batch, so that drafts would change the
-        # text, and a batch of a few tokens takes half as long again.
+        # With it steps of 64 tokens and more round otherwise than shorter ones, by a tenth of a
+        # logit, so that a suggestion would depend on how its prompt came into the cache; and drafts
+        # take 1.2 to 1.9 times as long.
         params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        is_quantized = _metadata(self._model, "general.file_type") not in _FLOAT_FILE_TYPES
+        if is_quantized and not model_params.n_gpu_layers and _multiplies_bf16():
+            params.type_k = params.type_v = _GGML_TYPE_BF16
         params.n_threads = 1
         params.n_threads_batch = n_prefill_threads
         params.no_perf = True
@@ -482,6 +490,17 @@ def _n_before_block_end(n_past: int, n_left: int) -> int:
     """How many of the next tokens should be computed before the next block of cells begins."""
     n_in_block = _BLOCK_CELLS - n_past % _BLOCK_CELLS
     return min(n_left, n_in_block) if n_in_block >= _MIN_ALIGNING_TOKENS else n_left
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this llama.cpp has AVX512_BF16, which multiplies bf16 without widening it first.
+
+    Attention over a KV cache of bf16 is then faster than over one of f16, llama.cpp's default: by
+    8 % of a prefill of 512 tokens, 10 % of 1,000. Where weights are quantized, and so 8 bits of an
+    activation are kept, both are as far from one of f32: with the default bundle 3.3e-4 and 2.9e-4
+    nats per token, another best token in 0.9 and 1.0 % of places.
+    """
+    return b"AVX512_BF16 = 1" in c.llama_print_system_info()
 
 
 def _metadata(model: c.llama_model_p | None, key: str) -> str:

@@ -9,6 +9,8 @@ import gguf
 import numpy as np
 import pytest
 
+from runtime import llama
+from runtime.bundle import open_bundle
 from runtime.engine import Engine, FimRequest, SamplingConfig, StopReason
 from runtime.errors import BundleError, ContextOverflowError
 from runtime.fim import SPECIAL_TOKENS, own_tokens
@@ -129,6 +131,31 @@ def test_cache_operations(tiny_gguf: Path) -> None:
     with pytest.raises(ContextOverflowError, match="larger context"):
         model.step(ids[:1], n_rows=1)
     model.close()
+
+
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_the_cache_holds_what_the_processor_multiplies_fastest(
+    tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, has_bf16: bool
+) -> None:
+    """The wrong type costs a tenth of a long prompt's time, or makes an exact model inexact; and
+    in long steps or short ones, the same prompt must lead to the same suggestion."""
+    monkeypatch.setattr(llama, "_multiplies_bf16", lambda: has_bf16)
+    bf16, f16 = gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.F16
+    default = open_bundle(None).model_path
+    for path, expected in ((default, bf16 if has_bf16 else f16), (tiny_gguf, f16)):
+        model = opened(path)
+        ids = model.vocabulary.tokenize(Path(__file__).read_text())[:200]
+        rows = []
+        for n_step in (len(ids), 50, 8):
+            model.rewind(0)
+            for start in range(0, len(ids), n_step):
+                assert model.extend(ids[start : start + n_step])
+            rows.append(model.logits_V.copy())
+        assert np.ptp(rows, axis=0).max() < 1e-3
+        # llama.cpp's `state_write`: 16 bytes, 12 of each token, 8 more, then the type of K.
+        at = 16 + 12 * len(ids) + 8
+        assert model.save()[at : at + 4].view(np.int32)[0] == expected
+        model.close()
 
 
 def test_logits_are_a_view(tiny_gguf: Path) -> None:
