@@ -1,8 +1,8 @@
 """How this package gets its inner loops compiled: by numba, unless somebody has them ready.
 
-A kept kernel is renewed when *its own file* changes, not when something that it takes from another
-file does. So a kernel calls only kernels of its own module, and what two modules share travels in
-arrays; after changing a constant that another module's kernel uses, delete `__pycache__`.
+A kept kernel is renewed when its own file changes, or a file in the same folder that holds kernels,
+not when another file does that it takes something from. So a kernel calls only kernels of its own
+folder, and after changing a constant of a file without kernels, delete `__pycache__`.
 
 A program that has machine code already says so with `take_kernels_from`, before it imports a module
 that has kernels; numba is then imported for nothing but what that program lacks. `runtime.kernel`

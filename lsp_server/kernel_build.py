@@ -25,7 +25,9 @@ from typing import Any
 from lsp_server.errors import KernelLibraryError
 from lsp_server.kernel_library import (
     REPOSITORY,
+    SWITCH_VARIABLE,
     full_name,
+    is_switched_off,
     is_wanted,
     library_path,
     load,
@@ -73,6 +75,8 @@ def can_be_made() -> bool:
 
 def make() -> Path:
     """The library's path, made anew where numba keeps more than it has; KernelLibraryError."""
+    if is_switched_off():
+        raise KernelLibraryError(f"{SWITCH_VARIABLE} is off: unset it to have kernels in a library")
     path = library_path()
     if path is None or not can_be_made():
         raise KernelLibraryError("a library of kernels needs Linux, a home, cc and c++")

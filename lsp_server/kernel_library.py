@@ -38,7 +38,12 @@ _PROCESSOR_LINES = ("vendor_id", "model name", "flags", "CPU implementer", "CPU 
 
 def is_wanted() -> bool:
     """Whether libraries are made and used here at all: on Linux, unless the user says no."""
-    return sys.platform == "linux" and os.environ.get(SWITCH_VARIABLE, "").lower() != "off"
+    return sys.platform == "linux" and not is_switched_off()
+
+
+def is_switched_off() -> bool:
+    """Whether the user says no."""
+    return os.environ.get(SWITCH_VARIABLE, "").lower() == "off"
 
 
 def take_kernels_from_library() -> bool:

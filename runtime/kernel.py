@@ -1,6 +1,7 @@
 """How this package gets its inner loops compiled: by numba, unless somebody has them ready.
 
-numba compiles a kernel at its first call, and keeps the machine code on disk (`kernel_cache`). A
+numba compiles a kernel at its first call, and keeps the machine code on disk (`kernel_cache`). It
+is renewed when a file in the same folder that holds kernels changes, not when another one does. A
 program that has machine code already says so with `take_kernels_from`, before it imports a module
 that has kernels; numba is then imported for nothing but what that program lacks.
 `attribution.kernel` has the same, because neither package imports the other.

@@ -153,6 +153,8 @@ def test_the_switch_neither_makes_nor_loads(library: Path, monkeypatch: pytest.M
     monkeypatch.setenv(kernel_library.SWITCH_VARIABLE, "off")
     assert not kernel_library.take_kernels_from_library()
     assert not kernel_build.can_be_made()
+    with pytest.raises(KernelLibraryError, match=f"{kernel_library.SWITCH_VARIABLE} is off"):
+        kernel_build.make()
 
 
 def test_nothing_is_written_where_nothing_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

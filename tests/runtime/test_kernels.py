@@ -1,13 +1,16 @@
 """Guards the kernels' set-up; what they compute is tested through the sampler.
 
-A read-only installation (a system package, a container) must not stop completions.
+A read-only installation (a system package, a container) must not stop completions. And whoever
+updates the sources must not get the answers of the old ones, out of machine code that was kept.
 """
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +64,43 @@ def test_machine_code_is_kept_and_the_server_knows_whether_it_is(installation: P
     kept = next((installation / "runtime" / "__pycache__").glob("*pick_greedy*.nbi"))
     kept.write_bytes(b"torn")
     assert run(code, installation).stdout == b"True\n"
+
+
+@pytest.mark.parametrize(
+    "maker", ["runtime.kernel import compiled", "attribution.kernel import kernel"]
+)
+def test_a_kernel_follows_an_edit_of_the_kernel_of_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    """The file of the caller is as it was; what it calls, and a constant that it uses, are not."""
+    called, caller = tmp_path / "kernel_called.py", tmp_path / "kernel_caller.py"
+    head, made = f"from {maker}\n", maker.split()[-1]
+    called.write_text(f"{head}TEN = 10\n@{made}\ndef one() -> int:\n    return 1\n")
+    caller.write_text(
+        f"{head}from kernel_called import TEN, one\n"
+        f"@{made}\ndef eleven() -> int:\n    return TEN + one()\n"
+    )
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    for variable in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def in_another_life() -> tuple[int, int]:
+        """(what is answered, how often kept code was used)."""
+        for name in ("kernel_called", "kernel_caller"):
+            sys.modules.pop(name, None)
+        cache = importlib.import_module(f"{maker.partition('.')[0]}.kernel_cache")
+        cache._digest_of_folder.cache_clear()
+        eleven: Any = importlib.import_module("kernel_caller").eleven
+        return eleven(), sum(eleven.stats.cache_hits.values())
+
+    try:
+        assert in_another_life() == (11, 0)
+        assert in_another_life() == (11, 1)
+        called.write_text(called.read_text().replace("return 1", "return 2"))
+        assert in_another_life() == (12, 0)
+        called.write_text(called.read_text().replace("TEN = 10", "TEN = 20"))
+        assert in_another_life() == (22, 0)
+    finally:
+        for name in ("kernel_called", "kernel_caller"):
+            sys.modules.pop(name, None)
