@@ -75,7 +75,7 @@ class Uncached(CompletionService):
         self, at: CursorContext, *, n: int = 1, is_asked_for: bool = False
     ) -> tuple[Suggestion, ...] | None:
         """Nothing is remembered; what is no place for a completion stays none."""
-        return None if may_complete(at.prefix, at.suffix) else ()
+        return None if may_complete(at.suffix) else ()
 
 
 def main() -> int:

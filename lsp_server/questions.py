@@ -208,6 +208,7 @@ def _tell_shown(ls: StarlingServer, uri: str, placed: Placed) -> None:
         source=first_copied_source(report),
         tokens_per_second=service.figures.tokens_per_second if service else None,
         hit_rate=service.figures.hit_rate if service else None,
+        workspace_tokens=service.n_workspace_tokens if service else None,
     )
     accept = accept_json(uri, placed)
     for react in ls.on_shown:

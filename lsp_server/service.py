@@ -102,7 +102,7 @@ class CompletionService:
     ) -> tuple[Suggestion, ...] | None:
         """What is known without computing, as `complete` would give it; None: nothing is."""
         self._workspace.touch()
-        if not trim.may_complete(at.prefix, at.suffix):
+        if not trim.may_complete(at.suffix):
             return ()
         settings = self._settings_now()
         typed = self._cache.typed_through(
@@ -143,7 +143,7 @@ class CompletionService:
 
     def compute_ahead(self, at: CursorContext, cancel: threading.Event) -> None:
         """Remembers what `complete` would give, unless it is known or no place for a completion."""
-        if cancel.is_set() or not trim.may_complete(at.prefix, at.suffix):
+        if cancel.is_set() or not trim.may_complete(at.suffix):
             return
         settings = self._settings_now()
         min_logprob = self._min_logprob(settings, is_asked_for=False)

@@ -7,6 +7,7 @@ Editors send them as JSON (camelCase names) in `initializationOptions` and
 
 import ast
 import inspect
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -77,9 +78,10 @@ class Settings:
     lately, less what the editor has waited already."""
     # Measured for the default bundle with `starling eval confidence`, which prints the keys saved
     # and the suggestions shown for each threshold.
-    min_confidence: float = _within(0.0, 1.0, 0.5)
+    min_confidence: float = _within(0.0, 1.0, 0.55)
     """Suggestions that are right with a lower probability are not shown while you type; of a line
-    whose end is less sure only the head. 0: always all of it."""
+    whose end is less sure only the head. Whole lines are shown from the square of it on, since they
+    save more. 0: always all of it."""
     prefetch: bool = True
     """Whether to compute ahead while you pause: after a file is opened or saved, and after you
     accepted a suggestion."""
@@ -166,6 +168,11 @@ _TYPES = typing.get_type_hints(Settings)
 _JSON_NAMES = {bool: "boolean", int: "integer", float: "number", Path: "string"}
 
 
+def expanded(path: str) -> Path:
+    """With `~` as the home folder. `~somebody` whom nobody knows stays, and is found missing."""
+    return Path(os.path.expanduser(path))
+
+
 def _json_key(setting: Field[Any]) -> str:
     head, *rest = setting.name.split("_")
     return head + "".join(word.capitalize() for word in rest)
@@ -190,7 +197,7 @@ def _from_json(setting: Field[Any], value: object) -> Any:
         raise ValueError("true or false")
     if kind is Path:
         if isinstance(value, str):
-            return Path(value).expanduser()
+            return expanded(value)
         raise ValueError("a path")
     if kind is AttributionMode:
         if isinstance(value, str) and value in list(AttributionMode):
@@ -200,7 +207,7 @@ def _from_json(setting: Field[Any], value: object) -> Any:
         return _number(setting, kind, value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         if typing.get_args(kind)[0] is Path:
-            return tuple(Path(item).expanduser() for item in value)
+            return tuple(expanded(item) for item in value)
         return tuple(value)
     raise ValueError(f"a list of {setting.metadata['of']}")
 

@@ -78,4 +78,4 @@ class StatusReporter:
 
 
 def _without_figures(status: Status) -> Status:
-    return replace(status, tokens_per_second=None, hit_rate=None, workspace_tokens=None)
+    return replace(status, tokens_per_second=None, hit_rate=None)

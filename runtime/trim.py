@@ -147,7 +147,7 @@ def without_torn_end(text: str) -> str:
     return text[: ends[-1]] if ends else ""
 
 
-def may_complete(prefix: str, suffix: str) -> bool:
+def may_complete(suffix: str) -> bool:
     """Whether to ask the model at all: at the end of a line, or before closing punctuation."""
     rest = suffix.split("\n", 1)[0]
     return _CLOSING_TAIL.fullmatch(rest) is not None

@@ -36,6 +36,7 @@ class SlowService:
 
     def __init__(self) -> None:
         self.figures = Figures()
+        self.n_workspace_tokens: int | None = None
         self.known: tuple[Suggestion, ...] | None = None
         self.started: list[CursorContext] = []
         self.ahead: list[CursorContext] = []
@@ -162,6 +163,24 @@ def test_an_answer_covers_what_it_replaces(session) -> None:
         assert item.range == types.Range(types.Position(0, 2), types.Position(0, 3))
         assert item.command is not None and item.command.command == "starling.accepted"
         assert session.server.running == {}
+
+    asyncio.run(play())
+
+
+def test_the_words_of_the_workspace_are_told_once_they_are_read(session) -> None:
+    """By the notification: no editor asks for the status."""
+
+    def told() -> list[int | None]:
+        statuses = [m["params"] for m in session.sent if m["method"] == "starling/status"]
+        return [status["workspaceTokens"] for status in statuses]
+
+    async def play() -> None:
+        session.service.release.set()
+        await session.ask()
+        session.service.n_workspace_tokens = 12_345
+        await session.ask()
+        await session.ask()
+        assert told() == [None, 12_345]
 
     asyncio.run(play())
 

@@ -141,6 +141,10 @@ def test_typing_the_head_makes_the_rest_surer(n_typed: int) -> None:
     [
         ([(7, 0.9), (12, 0.8)], 0.5, 12),  # a little less sure, and much longer
         ([(7, 0.9), (12, 0.4)], 0.5, 7),  # the end is a guess
+        ([(7, 0.55), (12, 0.4)], 0.5, 12),  # both are, and a line saves more
+        ([(7, 0.4), (12, 0.24)], 0.5, None),  # less sure than two heads one after the other
+        ([(12, 0.4)], 0.5, 12),
+        ([(11, 0.4)], 0.5, None),  # no line
         ([(7, 0.9), (12, 0.4)], 0.95, None),
         ([(2, 0.99), (12, 0.1)], 0.5, None),  # two characters save no key
         ([(12, 0.1)], 0.0001, None),  # more reading than typing
@@ -159,6 +163,11 @@ def test_the_head_that_saves_most_is_shown(
 
 def test_a_closing_bracket_is_short_and_worth_it() -> None:
     assert best_head([Head(1, 0.9)], ")", min_probability=0.5) == Head(1, 0.9)
+
+
+def test_the_first_of_several_lines_is_a_line() -> None:
+    found = best_head([Head(9, 0.4), Head(15, 0.1)], "= total()\nx = 1", min_probability=0.5)
+    assert found == Head(9, 0.4)
 
 
 def test_a_calibration_keeps_the_order_and_the_default_changes_nothing() -> None:

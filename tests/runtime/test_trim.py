@@ -269,8 +269,7 @@ def test_what_fits_has_no_reasons_and_several_rules_are_all_named() -> None:
     ],
 )
 def test_may_complete(buffer: str, expected: bool) -> None:
-    prefix, _, suffix = buffer.partition("|")
-    assert may_complete(prefix, suffix) is expected
+    assert may_complete(buffer.partition("|")[2]) is expected
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ or choose the threshold of `minConfidence` by numbers that typing does not bear 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_examples_are_heads_and_right_where_the_file_has_them() -> None:
 
 
 def test_what_is_recorded_is_typed_like_a_function_of_the_text() -> None:
-    one = recorded((1, "otal = 1", -0.2), (12, "int(total)", -0.9))
+    one = recorded((1, "otal = 1", -0.2), (12, "int(total)", -1.5))
     tally = replay(one.passage, RecordedEditor(one, AS_THE_MODEL_SAYS, min_probability=0.5))
     # `t`, the accepted rest, and the second line by hand: its suggestion is too doubtful.
     assert tally.n_keys == 1 + 1 + len("\nprint(total)")
@@ -92,11 +93,19 @@ def test_what_is_recorded_is_typed_like_a_function_of_the_text() -> None:
 
 
 def test_thresholds_trade_keys_for_wrong_suggestions() -> None:
-    one = recorded((1, "otal = 1", -0.2), (12, "int(total)", -0.9), (13, "nothing", -1.1))
-    low, high, none = threshold_rows([one], AS_THE_MODEL_SAYS, thresholds=(0.1, 0.5, 1.0))
+    one = recorded((1, "otal = 1", -0.2), (12, "int(total)", -1.1), (13, "nothing", -1.2))
+    low, high, none = threshold_rows([one], AS_THE_MODEL_SAYS, thresholds=(0.1, 0.6, 1.0))
     assert low["saved"] > high["saved"] > none["saved"] == 0.0
     assert low["recall"] == 1.0 and high["recall"] == 0.5 and none["recall"] == 0.0
     assert high["precision"] == 1.0
+    # Of lines alone the same here: each is one.
+    assert [row["whole_lines_saved"] for row in (low, high)] == [low["saved"], high["saved"]]
+
+
+def test_who_takes_lines_only_saves_nothing_by_a_word() -> None:
+    one = recorded((1, "otal", -0.2))
+    (row,) = threshold_rows([one], AS_THE_MODEL_SAYS, thresholds=(0.5,))
+    assert row["saved"] > 0.0 == row["whole_lines_saved"] == row["whole_lines_precision"]
 
 
 def test_projects_are_either_fitted_on_or_examined() -> None:
@@ -131,8 +140,13 @@ def test_the_command_writes_beside_the_model_what_serving_reads(
 
 
 def test_places_are_recorded_as_the_server_would_be_asked(tiny_gguf: Path) -> None:
+    """With the words of the project, without which other probabilities would be promised."""
     passage = recorded().passage
+    line = "total = quartz_ledger(1)\n"
+    beside = replace(passage, document=replace(passage.document, others=(line * 3,)))
     with open_engine(tiny_gguf) as engine:
-        one = record(engine, passage)
-    assert set(one.written) == set(range(1, len(TYPED)))
-    assert any(written.text for written in one.written.values())
+        alone, among = (record(engine, one).written for one in (passage, beside))
+    assert set(alone) == set(among) == set(range(1, len(TYPED)))
+    assert any(written.text for written in alone.values())
+    start = TYPED.index("1")
+    assert not alone[start].text.startswith("quartz") and among[start].text.startswith("quartz")

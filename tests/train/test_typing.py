@@ -31,7 +31,7 @@ from train.evaluation.typing.passages import (
     choose_passages,
     function_bodies,
 )
-from train.evaluation.typing.projects import laid_out
+from train.evaluation.typing.projects import laid_out, with_others
 from train.evaluation.typing.replay import (
     CopyEditor,
     FunctionEditor,
@@ -184,6 +184,8 @@ def test_the_project_lies_around_what_is_typed_without_it() -> None:
         assert not (folder / "../../wicked.py").exists()
         assert (folder / project[1].path).read_text() == project[1].text
         assert project[1].text in laid.document.others
+        (in_memory,) = with_others([chosen], [*files, copy, wicked])
+        assert in_memory.document == replace(laid.document, folder=None)
     assert not folder.exists()
 
 

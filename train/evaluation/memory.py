@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from runtime.engine import Engine, FimRequest
 from runtime.memory import SHARES, WORKSPACE_SHARES, Memory
-from runtime.text_index import MAX_TOKENS, TextIndex
+from runtime.text_index import TextIndex
 from train.corpus.source_file import SourceFile
 from train.errors import CorpusError
-from train.evaluation.typing.projects import others_of
+from train.evaluation.typing.projects import others_of, words_of
 
 _MIN_CHARS = 1500
 _MAX_TOKENS_OF_FILE = 400
@@ -52,7 +52,8 @@ def fitted_shares(
     for number, project in enumerate(sorted(by_project)):
         group = by_project[project]
         for file in rng.sample(group, min(each, len(group))):
-            index = _index_around(engine, file, group)
+            others = others_of(file.path, file.text, group)
+            index = words_of((other.text for other in others), engine.tokenize)
             parts[number % 2].append(_foreseen(engine, file, rng, index))
     to_fit, to_judge = (np.concatenate(part) for part in parts)
     n_lengths = len(SHARES)
@@ -82,18 +83,6 @@ def fitted_shares(
             for length in range(n_lengths)
         ],
     }
-
-
-def _index_around(engine: Engine, file: SourceFile, project: Sequence[SourceFile]) -> TextIndex:
-    """The other files, as far as a server holds them."""
-    texts: list[NDArray[np.int32]] = []
-    n_left = MAX_TOKENS
-    for other in others_of(file.path, file.text, project):
-        texts.append(np.array(engine.tokenize(other.text)[:n_left], np.int32))
-        n_left -= len(texts[-1])
-        if n_left == 0:
-            break
-    return TextIndex.of(texts)
 
 
 def _foreseen(

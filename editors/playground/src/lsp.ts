@@ -50,6 +50,8 @@ export interface Status {
   model: string | null;
   tokensPerSecond: number | null;
   hitRate: number | null;
+  /** Of files around the document, kept in memory; null while they are being read. */
+  workspaceTokens: number | null;
 }
 
 type Handler = (params: any) => unknown;

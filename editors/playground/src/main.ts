@@ -260,7 +260,13 @@ function languageOf(uri: string): string {
 }
 
 async function connect(): Promise<Connection> {
-  const offline = { model: null, state: "off", tokensPerSecond: null, hitRate: null };
+  const offline = {
+    model: null,
+    state: "off",
+    tokensPerSecond: null,
+    hitRate: null,
+    workspaceTokens: null,
+  };
   const url = new URL("lsp", location.href);
   url.protocol = "ws:";
   const server = await Connection.open(url.href, (reason) =>

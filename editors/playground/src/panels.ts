@@ -24,6 +24,9 @@ export function showStatus(status: Status): void {
   if (status.hitRate !== null && status.hitRate !== undefined) {
     facts.push(`${(100 * status.hitRate).toFixed(0)} % from the cache`);
   }
+  if (status.workspaceTokens) {
+    facts.push(`${status.workspaceTokens.toLocaleString("en")} tokens of other files`);
+  }
   if (status.reason) facts.push(status.reason);
   element("status").textContent = facts.join(" · ");
   element("status").dataset.state = status.state;

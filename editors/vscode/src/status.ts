@@ -18,6 +18,8 @@ export interface ServerStatus {
   tokensPerSecond?: number | null;
   /** Share of the requests that needed no computing. */
   hitRate?: number | null;
+  /** Of files around the document, kept in memory; null while they are being read. */
+  workspaceTokens?: number | null;
 }
 
 /** The extension's own words while there is no server to ask. */
@@ -87,6 +89,9 @@ function factsOf(status: ServerStatus): string[] {
   }
   if (status.hitRate !== null && status.hitRate !== undefined) {
     facts.push(`Answered without computing: ${Math.round(status.hitRate * 100)} %`);
+  }
+  if (status.workspaceTokens) {
+    facts.push(`Words of the workspace: ${status.workspaceTokens.toLocaleString('en')} tokens`);
   }
   return facts;
 }

@@ -19,6 +19,20 @@ test('every verdict and state has words of its own', () => {
   assert.ok(all.every(view => /^[A-Z].*\.$/.test(view.sentence)), JSON.stringify(all.map(view => view.sentence)));
 });
 
+test('what the server measures is told, as far as it is known', () => {
+  const factsOf = (figures: Partial<ServerStatus>) => viewOf({ ...ready, ...figures }, false).facts;
+  const measured = factsOf({ tokensPerSecond: 611.4, hitRate: 0.254, workspaceTokens: 200000 });
+  assert.deepEqual(measured, [
+    'Model: m',
+    'Speed: 611 tokens a second',
+    'Answered without computing: 25 %',
+    'Words of the workspace: 200,000 tokens',
+  ]);
+  // Files that are still being read, and models that make no use of them.
+  assert.deepEqual(factsOf({ workspaceTokens: null, hitRate: 0 }), ['Model: m', 'Answered without computing: 0 %']);
+  assert.deepEqual(factsOf({ workspaceTokens: 0 }), ['Model: m']);
+});
+
 test('a reason is a sentence', () => {
   assert.equal(viewOf({ ...ready, state: 'error', reason: 'there is no file x' }, false).sentence, 'There is no file x.');
 });

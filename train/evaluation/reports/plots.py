@@ -80,6 +80,7 @@ def write_reliability(report: Mapping[str, Any], path: Path) -> None:
     kept.legend(frameon=False)
     for key, label, colour in (
         ("saved", "keys saved", COLOURS[0]),
+        ("whole_lines_saved", "keys saved, lines only", COLOURS[1]),
         ("precision", "right of shown", COLOURS[2]),
         ("recall", "of the right ones, shown", COLOURS[4]),
     ):
@@ -89,7 +90,7 @@ def write_reliability(report: Mapping[str, Any], path: Path) -> None:
             color=colour, label=label, markersize=4,
         )  # fmt: skip
     costs.set(xlabel="minConfidence", ylim=(0, 1), title="What a threshold shows")
-    costs.legend(frameon=False)
+    costs.legend(frameon=False, loc="lower left", ncols=2, fontsize="small")
     with whole_file(path) as file:
         FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 

@@ -109,34 +109,44 @@ def threshold_rows(
     calibration: Calibration,
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    only_whole_lines: bool = False,
 ) -> list[dict[str, float]]:
-    """What typing all passages again would give under each `minConfidence`; no server, no time."""
+    """What typing all passages again would give under each `minConfidence`; no server, no time.
+
+    `whole_lines_*`: for a typist who takes nothing less than a line.
+    """
     rows = []
-    n_right_most = 0
     for threshold in thresholds:
-        tallies = [
-            replay(
-                one.passage,
-                RecordedEditor(one, calibration, min_probability=threshold),
-                only_whole_lines=only_whole_lines,
-            )
-            for one in recorded
-        ]
-        n_keys = sum(tally.n_keys for tally in tallies)
-        n_alone = sum(tally.n_keys_alone for tally in tallies)
-        n_shown = sum(tally.n_shown for tally in tallies)
-        n_right = sum(tally.n_accepted for tally in tallies)
-        n_right_most = max(n_right_most, n_right)
-        rows.append(
-            {
-                "threshold": threshold,
-                "saved": 1 - n_keys / n_alone,
-                "shown_by_key": n_shown / n_keys,
-                "precision": n_right / max(1, n_shown),
-                "n_right": float(n_right),
-            }
-        )
+        row = _typed_again(recorded, calibration, threshold, only_whole_lines=False)
+        of_lines = _typed_again(recorded, calibration, threshold, only_whole_lines=True)
+        row |= {f"whole_lines_{name}": of_lines[name] for name in ("saved", "precision")}
+        rows.append({"threshold": threshold, **row})
+    n_right_most = max(1.0, *(row["n_right"] for row in rows))
     for row in rows:
-        row["recall"] = row.pop("n_right") / max(1, n_right_most)
+        row["recall"] = row.pop("n_right") / n_right_most
     return rows
+
+
+def _typed_again(
+    recorded: Sequence[Recorded],
+    calibration: Calibration,
+    threshold: float,
+    *,
+    only_whole_lines: bool,
+) -> dict[str, float]:
+    tallies = [
+        replay(
+            one.passage,
+            RecordedEditor(one, calibration, min_probability=threshold),
+            only_whole_lines=only_whole_lines,
+        )
+        for one in recorded
+    ]
+    n_keys = sum(tally.n_keys for tally in tallies)
+    n_shown = sum(tally.n_shown for tally in tallies)
+    n_right = sum(tally.n_accepted for tally in tallies)
+    return {
+        "saved": 1 - n_keys / sum(tally.n_keys_alone for tally in tallies),
+        "shown_by_key": n_shown / n_keys,
+        "precision": n_right / max(1, n_shown),
+        "n_right": float(n_right),
+    }

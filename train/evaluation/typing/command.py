@@ -16,7 +16,6 @@ from train.evaluation.typing.options import (
     language_option,
     max_chars_option,
     max_files_option,
-    only_whole_lines_option,
     seed_option,
 )
 
@@ -53,7 +52,10 @@ MODES = ("new", "edit")
     "--min-confidence", type=Number(min=0, max=1),
     help="The server's setting `minConfidence`, a probability.  [default: the server's]",
 )  # fmt: skip
-@only_whole_lines_option
+@click.option(
+    "--only-whole-lines", is_flag=True,
+    help="A typist who leaves a suggestion that is right but ends before its line does.",
+)  # fmt: skip
 @with_outputs
 def typing(
     bundle: Path | None,

@@ -15,7 +15,6 @@ from train.evaluation.typing.options import (
     language_option,
     max_chars_option,
     max_files_option,
-    only_whole_lines_option,
     seed_option,
 )
 
@@ -27,7 +26,6 @@ from train.evaluation.typing.options import (
 @max_files_option(at_least=2)
 @max_chars_option(default=300)
 @seed_option(default=5)
-@only_whole_lines_option
 @json_option
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path),
@@ -44,7 +42,6 @@ def confidence(
     max_files: int,
     max_chars: int,
     seed: int,
-    only_whole_lines: bool,
     as_json: bool,
     plot: Path | None,
     is_written: bool,
@@ -67,6 +64,7 @@ def confidence(
     from train.evaluation.typing import calibrating
     from train.evaluation.typing.passages import MODES, choose_passages
     from train.evaluation.typing.places import record
+    from train.evaluation.typing.projects import with_others
 
     files = held_out_files(held_out, language=language)
     passages = [
@@ -76,6 +74,7 @@ def confidence(
             files, mode=mode, max_files=max_files, max_chars=max_chars, seed=seed
         )
     ]
+    passages = with_others(passages, files)
     if plot is not None:
         plots.check(plot)
     require_fim(name_models([bundle]))
@@ -94,9 +93,7 @@ def confidence(
             name: {**json.loads(one.to_json()), **calibrating.reliability(examples, one)}
             for name, one in named.items()
         },
-        "thresholds": calibrating.threshold_rows(
-            to_examine, own if is_written else in_use, only_whole_lines=only_whole_lines
-        ),
+        "thresholds": calibrating.threshold_rows(to_examine, own if is_written else in_use),
     }
     click.echo(json.dumps(report, indent=1) if as_json else to_text(report))
     if plot is not None:
@@ -127,12 +124,16 @@ def to_text(report: Mapping[str, Any]) -> str:
 
 
 def _threshold_lines(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    head = f"{'minConfidence':>14}{'keys saved':>12}{'shown/100 keys':>16}{'right':>8}{'recall':>8}"
+    head = (
+        f"{'minConfidence':>14}{'keys saved':>12}{'shown/100 keys':>16}{'right':>8}{'recall':>8}"
+        f"{'lines only: saved':>19}{'right':>8}"
+    )
     return [
         head,
         *(
             f"{row['threshold']:14}{row['saved']:12.1%}{100 * row['shown_by_key']:16.1f}"
             f"{row['precision']:8.0%}{row['recall']:8.0%}"
+            f"{row['whole_lines_saved']:19.1%}{row['whole_lines_precision']:8.0%}"
             for row in rows
         ),
     ]

@@ -71,7 +71,7 @@ def _suggestions_of(engine: Engine, min_confidence: float) -> Callable[[str, str
     sampling = SamplingConfig(min_logprob=least_logprob(calibration, min_confidence))
 
     def complete(prefix: str, suffix: str, path: str) -> str:
-        if not trim.may_complete(prefix, suffix):
+        if not trim.may_complete(suffix):
             return ""
         mode = trim.choose_mode(prefix, suffix, path=path)
         request = FimRequest(prefix=prefix, suffix=suffix, path=path, mode=mode)

@@ -8,10 +8,6 @@ language_option = click.option(
     "--language", default="Python", show_default=True,
     help="Language of the held-out files to type; empty: all of them.",
 )  # fmt: skip
-only_whole_lines_option = click.option(
-    "--only-whole-lines", is_flag=True,
-    help="A typist who leaves a suggestion that is right but ends before its line does.",
-)  # fmt: skip
 
 
 def max_files_option(*, at_least: int) -> Any:

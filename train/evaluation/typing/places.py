@@ -14,6 +14,7 @@ from runtime.confidence import Calibration, Written, best_head
 from runtime.engine import Engine, FimRequest
 from runtime.sampling import SamplingConfig
 from train.evaluation.typing.passages import Document, Passage
+from train.evaluation.typing.projects import words_of
 from train.evaluation.typing.replay import Answer, next_key
 
 _NOTHING = Written(text="", tokens=(), end_logprob=0.0)
@@ -29,16 +30,21 @@ class Recorded:
 
 
 def record(engine: Engine, passage: Passage) -> Recorded:
-    """Asks the model at each key after the first."""
+    """Asks the model at each key after the first, with the words of the files beside it."""
     document, typed = passage.document, passage.typed
+    workspace = words_of(document.others, engine.tokenize) if engine.uses_workspace else None
     written = {}
     at = len(next_key(typed, 0))
     while at < len(typed):
         prefix = document.before + typed[:at]
-        if trim.may_complete(prefix, document.after):
+        if trim.may_complete(document.after):
             mode = trim.choose_mode(prefix, document.after, path=document.path)
             request = FimRequest(
-                prefix=prefix, suffix=document.after, path=document.path, mode=mode
+                prefix=prefix,
+                suffix=document.after,
+                path=document.path,
+                mode=mode,
+                workspace=workspace,
             )
             (completion,) = engine.complete(request, SamplingConfig(deadline_ms=math.inf))
             fitting = Written.at_cursor(completion, prefix, document.after, path=document.path)

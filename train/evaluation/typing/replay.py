@@ -158,7 +158,7 @@ class CopyEditor(FunctionEditor):
 
 def copy_completer(prefix: str, suffix: str, path: str, *, others: Sequence[str] = ()) -> str:
     """What followed the longest match, under the rules of the server's text."""
-    if not trim.may_complete(prefix, suffix):
+    if not trim.may_complete(suffix):
         return ""
     copied = copy_from_context(prefix, suffix, others=others)
     fitted = trim.fit(copied, prefix, suffix, path=path)

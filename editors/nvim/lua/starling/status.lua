@@ -54,6 +54,10 @@ local function percent(share)
   return share and ("%.0f %%"):format(100 * share)
 end
 
+local function tokens(count)
+  return count and count > 0 and ("%d tokens"):format(count) or nil
+end
+
 --- Everything that is known, as lines of Markdown.
 function M.markdown()
   local current = M.current
@@ -65,6 +69,7 @@ function M.markdown()
     { "Source", current.source },
     { "Tokens per second", current.tokensPerSecond and ("%.0f"):format(current.tokensPerSecond) },
     { "Answered from the cache", percent(current.hitRate) },
+    { "Words of the workspace", tokens(current.workspaceTokens) },
   }
   local lines = {}
   for _, name_and_value in ipairs(rows) do
