@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from attribution.command_line import Refusal, json_option, one_sentence, say
+from attribution.licences import is_known
 from attribution.segments import build_segment
 from attribution.sources.documents import Document, Skipped
 from attribution.sources.opening import Naming, documents_at
@@ -82,6 +83,11 @@ def build(
         f"{index.corpus_id[:12]}. Left out: {skipped.n_not_text} not UTF-8 text, {skipped.n_empty} "
         f"empty, {skipped.n_too_large} too large."
     )
+    if licence and not is_known(licence):
+        say(
+            f"What {licence} asks for is not known here, so nobody will be told: where it has an "
+            "SPDX identifier, build again with that."
+        )
 
 
 def _some(documents: Iterator[Document], source: Path) -> Iterator[Document]:

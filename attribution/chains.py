@@ -23,12 +23,11 @@ from attribution.fingerprint import (
     WINNOW_WINDOWS,
     CodeArray,
     HashArray,
-    ranks,
-    side_codes,
+    ranks_and_side_codes,
 )
 from attribution.index import Index
 from attribution.kernel import kernel
-from attribution.normalize import ByteArray
+from attribution.normalize import ByteArray, Folded
 from attribution.posting_table import IntArray
 from attribution.provenance import SEPARATOR_BYTES
 
@@ -51,45 +50,43 @@ class Chain(NamedTuple):
     """Where the stretch starts in the file."""
     is_decided: bool
     """Whether it has enough of the suggestion; else nothing tells whether it goes on into it."""
+    index_idx: int
+    """Which of the indexes has the file."""
 
 
 def chains_of(
-    folded: ByteArray, suggestion_start: int, hashes: HashArray, index: Index
+    query: Folded, n_tail_bytes: int, hashes: HashArray, index: Index, index_idx: int
 ) -> list[Chain]:
-    """The chains of one index that concern the suggestion, which starts at `suggestion_start`."""
+    """The chains of one index that concern the suggestion, which starts in the text as written
+    after `n_tail_bytes`."""
     hits = index.provenance.hits(hashes, index.bloom.passing(hashes))
     if not hits.windows.size:
         return []
+    ranked, query_codes = ranks_and_side_codes(query.folded, hashes, hits.windows)
     table = _chains(
         hits.windows,
         hits.positions,
         hits.side_codes,
-        side_codes(folded, hits.windows),
-        ranks(folded, hashes),
+        query_codes,
+        ranked,
         index.provenance.file_starts,
-        suggestion_start,
-        _needed_bytes(folded, suggestion_start),
+        query.offsets,
+        n_tail_bytes,
     )
-    return [Chain(*row) for row in table.tolist()]
+    return [Chain._make((*row, index_idx)) for row in table.tolist()]
 
 
-def exact(
-    chain: Chain, folded: ByteArray, suggestion_start: int, file_text: ByteArray
-) -> Chain | None:
+def exact(chain: Chain, query: Folded, n_tail_bytes: int, file_text: ByteArray) -> Chain | None:
     """The chain to its true ends, by the file's folded text; None when there is no copy, or none
     of the suggestion."""
-    start, end = _agreeing(folded, file_text, chain.start, chain.end, chain.file_start)
+    start, end = _agreeing(query.folded, file_text, chain.start, chain.end, chain.file_start)
     if end - start < MIN_AGREEING_BYTES:
         return None
-    if end - max(start, suggestion_start) < _needed_bytes(folded, suggestion_start):
+    suggestion_start = int(query.offsets.searchsorted(n_tail_bytes))
+    if end - max(start, suggestion_start) < _needed_bytes(query.folded.size, suggestion_start):
         return None
-    return Chain(
-        start=start,
-        end=end,
-        file_idx=chain.file_idx,
-        file_start=chain.file_start + start - chain.start,
-        is_decided=True,
-    )
+    file_start = chain.file_start + start - chain.start
+    return chain._replace(start=start, end=end, file_start=file_start, is_decided=True)
 
 
 def regions(n_bytes: int, stretches: list[tuple[int, int]]) -> list[int]:
@@ -110,8 +107,10 @@ def false_alarm_bound(n_windows: int, bloom_rate: float, foreign_hit_rate: float
     return n_windows * bloom_rate * foreign_hit_rate * KEPT_SHARE * one_side_agrees
 
 
-def _needed_bytes(folded: ByteArray, suggestion_start: int) -> int:
-    return max(1, min(MIN_OVERLAP_BYTES, (folded.size - suggestion_start) // 3))
+@kernel
+def _needed_bytes(n_bytes: int, suggestion_start: int) -> int:
+    # Of the suggestion, that a match must have.
+    return max(1, min(MIN_OVERLAP_BYTES, (n_bytes - suggestion_start) // 3))
 
 
 @kernel
@@ -199,14 +198,16 @@ def _chains(
     query_codes: CodeArray,
     ranked: HashArray,
     file_starts: NDArray[np.uint64],
-    suggestion_start: int,
-    needed_bytes: int,
+    offsets: IntArray,
+    n_tail_bytes: int,
 ) -> IntArray:
     # windows, positions, codes, query_codes: (h,), windows rising; ranked: (n,) of the query;
-    # file_starts: (f + 1,) -> (n_chains, 5): the fields of Chain. A chain is decided when it has
-    # `needed_bytes` of the suggestion; one that has not, but that nothing stops from going on
-    # through all of it, is undecided. Others do not concern the suggestion.
-    n_query_bytes = ranked.size + WINDOW_BYTES - 1
+    # file_starts: (f + 1,); offsets: (n + 39,) -> (n_chains, 5): the first fields of Chain. A chain
+    # is decided when it has `needed_bytes` of the suggestion; one that has not, but that nothing
+    # stops from going on through all of it, is undecided. Others do not concern the suggestion.
+    n_query_bytes = offsets.size
+    suggestion_start = int(np.searchsorted(offsets, n_tail_bytes))
+    needed_bytes = _needed_bytes(n_query_bytes, suggestion_start)
     diagonals = positions - windows
     order = np.argsort(diagonals, kind="mergesort")
     chains = np.empty((windows.size, 5), dtype=np.int64)

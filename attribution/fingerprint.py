@@ -78,6 +78,9 @@ SCHEME: Final = {
 
 _MULTIPLIER = np.uint64(MULTIPLIER)
 _LEAVING = np.uint64(pow(MULTIPLIER, WINDOW_BYTES, 1 << 64))
+_SIDE_POWERS = np.array(
+    [pow(MULTIPLIER, SIDE_BYTES - 1 - i, 1 << 64) for i in range(SIDE_BYTES)], dtype=np.uint64
+)
 _RANK = np.uint64(0xD1342543DE82EF95)
 _ONE = np.uint64(1)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -126,6 +129,13 @@ def side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> CodeArray:
     """Per window the code of its right side in the lower bits, of its left side in the upper ones;
     0 where the text ends before the side does."""
     return _side_codes(folded, starts)
+
+
+def ranks_and_side_codes(
+    folded: ByteArray, hashes: HashArray, starts: NDArray[np.int64]
+) -> tuple[HashArray, CodeArray]:
+    """`ranks` of all windows and `side_codes` of some, in one call."""
+    return _ranks_and_side_codes(folded, hashes, starts)
 
 
 @kernel
@@ -237,8 +247,8 @@ def _winnow(ranked: HashArray) -> NDArray[np.int64]:
 def _side_code(folded: ByteArray, first: int) -> np.uint32:
     # the top bits of the hash of folded[first : first + SIDE_BYTES]
     h = np.uint64(0)
-    for i in range(first, first + SIDE_BYTES):
-        h = h * _MULTIPLIER + np.uint64(folded[i]) + _ONE
+    for i in range(SIDE_BYTES):  # As products that do not wait for each other.
+        h += (np.uint64(folded[first + i]) + _ONE) * _SIDE_POWERS[i]
     return np.uint32(_mix(h) >> np.uint64(64 - SIDE_BITS))
 
 
@@ -248,9 +258,20 @@ def _side_codes(folded: ByteArray, starts: NDArray[np.int64]) -> CodeArray:
     codes = np.zeros(starts.size, dtype=np.uint32)
     for k in range(starts.size):
         start = starts[k]
+        if k > 0 and start == starts[k - 1]:
+            codes[k] = codes[k - 1]
+            continue
         end = start + WINDOW_BYTES
         if end + SIDE_BYTES <= folded.size:
             codes[k] = _side_code(folded, end)
         if start >= SIDE_BYTES:
             codes[k] |= _side_code(folded, start - SIDE_BYTES) << _LEFT_SHIFT
     return codes
+
+
+@kernel
+def _ranks_and_side_codes(
+    folded: ByteArray, hashes: HashArray, starts: NDArray[np.int64]
+) -> tuple[HashArray, CodeArray]:
+    # folded: (n,) uint8, hashes: (n - 39,) uint64, starts: (k,) int64 -> (n - 39,), (k,)
+    return _ranks(folded, hashes), _side_codes(folded, starts)

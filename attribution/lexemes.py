@@ -33,13 +33,17 @@ PlaceArray = NDArray[np.int64]
 
 def lexemes_of(source: ByteArray) -> tuple[PlaceArray, PlaceArray, KindArray]:
     """Start, end and kind of every lexeme, in order; blanks are in none."""
-    return _lexemes(source, _LONG_OPERATORS, _CLASSES)
+    starts = np.empty(source.size, dtype=np.int64)
+    ends = np.empty(source.size, dtype=np.int64)
+    kinds = np.empty(source.size, dtype=np.uint8)
+    k = _lexemes(source, _LONG_OPERATORS, _CLASSES, starts, ends, kinds)
+    return starts[:k], ends[:k], kinds[:k]
 
 
 def n_lexemes(source: bytes) -> int:
     """How many lexemes a text has."""
-    starts, _, _ = _lexemes(np.frombuffer(source, dtype=np.uint8), _LONG_OPERATORS, _CLASSES)
-    return int(starts.size)
+    letters = np.frombuffer(source, dtype=np.uint8)
+    return _lexemes(letters, _LONG_OPERATORS, _CLASSES, _NO_PLACES, _NO_PLACES, _NO_KINDS)
 
 
 def _packed(operator: str) -> int:
@@ -58,6 +62,8 @@ _LONG_OPERATORS = np.array(
 )
 """Operators of two to four letters, as numbers."""
 _LONG_OPERATORS.flags.writeable = False
+_NO_PLACES = np.empty(0, dtype=np.int64)
+_NO_KINDS = np.empty(0, dtype=np.uint8)
 
 _NEWLINE, _BACKSLASH, _DOT, _DOLLAR, _UNDERSCORE = 10, 92, 46, 36, 95
 _DOUBLE, _SINGLE, _BACK = 34, 39, 96
@@ -116,12 +122,15 @@ def _operator_end(
 
 @kernel
 def _lexemes(
-    source: ByteArray, long_operators: PlaceArray, classes: ByteArray
-) -> tuple[PlaceArray, PlaceArray, KindArray]:
-    # source: (n,) uint8, classes: (256,) uint8 -> starts, ends: (k,) int64, kinds: (k,) uint8
-    starts = np.empty(source.size, dtype=np.int64)
-    ends = np.empty(source.size, dtype=np.int64)
-    kinds = np.empty(source.size, dtype=np.uint8)
+    source: ByteArray,
+    long_operators: PlaceArray,
+    classes: ByteArray,
+    starts: PlaceArray,
+    ends: PlaceArray,
+    kinds: KindArray,
+) -> int:
+    # source: (n,) uint8, classes: (256,) uint8; starts, ends, kinds: (n,), which are filled, or
+    # empty -> k, the number of lexemes
     k = 0
     i = 0
     while i < source.size:
@@ -147,7 +156,8 @@ def _lexemes(
                 kind = _STRING
         if end == i:
             end = _operator_end(source, i, long_operators, classes)
-        starts[k], ends[k], kinds[k] = i, end, kind
+        if k < starts.size:
+            starts[k], ends[k], kinds[k] = i, end, kind
         k += 1
         i = end
-    return starts[:k], ends[:k], kinds[:k]
+    return k

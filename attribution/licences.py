@@ -108,6 +108,11 @@ def is_expression(text: str) -> bool:
     return True
 
 
+def is_known(expression: str) -> bool:
+    """Whether what `expression` asks for at least is known here; raises as `choose`."""
+    return not choose(expression).unknown
+
+
 @lru_cache(maxsize=4096)
 def is_permissive(expression: str) -> bool:
     """Whether one way to satisfy it asks for nothing but notices; False when that is not known."""

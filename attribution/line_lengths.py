@@ -20,6 +20,8 @@ IntArray = NDArray[np.int64]
 CodedLines = NDArray[np.uint8]
 
 _ONE = np.uint64(1)
+_PAIRS, _FOURS = np.uint64(0x5555_5555_5555_5555), np.uint64(0x3333_3333_3333_3333)
+_EIGHTS, _ALL_EIGHTS = np.uint64(0x0F0F_0F0F_0F0F_0F0F), np.uint64(0x0101_0101_0101_0101)
 _MAX_CODE_BITS: Final = ESCAPE + LONG_BITS
 _BYTE_BITS: Final = 8
 
@@ -63,30 +65,47 @@ def _encode(lengths: IntArray) -> CodedLines:
 
 
 @kernel
+def _bits_from(coded: CodedLines, at: int) -> np.uint64:
+    # At least the next 57 bits, the lowest first; zeros beyond the end.
+    first = at >> 3
+    bits = np.uint64(0)
+    if first + 8 <= coded.size:
+        for i in range(8):
+            bits |= np.uint64(coded[np.uint64(first) + np.uint64(i)]) << np.uint64(_BYTE_BITS * i)
+    else:
+        for i in range(coded.size - first):
+            bits |= np.uint64(coded[first + i]) << np.uint64(_BYTE_BITS * i)
+    return bits >> np.uint64(at & 7)
+
+
+@kernel
+def _n_low_ones(bits: np.uint64) -> int:
+    # How many ones there are below the lowest zero.
+    ones = bits & ~(bits + _ONE)
+    # Counted without a loop, which the processor would guess wrong at each line (Warren, Hacker's
+    # Delight, 5-1).
+    ones -= (ones >> np.uint64(1)) & _PAIRS
+    ones = (ones & _FOURS) + ((ones >> np.uint64(2)) & _FOURS)
+    ones = (ones + (ones >> np.uint64(4))) & _EIGHTS
+    return int(np.int64((ones * _ALL_EIGHTS) >> np.uint64(56)))
+
+
+@kernel
 def _lines_of(coded: CodedLines, first_byte: int, last_byte: int) -> tuple[int, int]:
     # coded: (m,) uint8
-    buffer, n_buffered = np.uint64(0), 0
-    taken = 0
-    line, first_line, end = 0, 0, 0
+    at, line, first_line, end = 0, 0, 0, 0
     while True:
-        while n_buffered <= 64 - _BYTE_BITS and taken < coded.size:
-            buffer |= np.uint64(coded[taken]) << np.uint64(n_buffered)
-            n_buffered += _BYTE_BITS
-            taken += 1
-        quotient = 0
-        while quotient < ESCAPE and buffer >> np.uint64(quotient) & _ONE:
-            quotient += 1
+        bits = _bits_from(coded, at)
+        quotient = _n_low_ones(bits)
         n_before, n_rest = quotient + 1, LOW_BITS
-        if quotient == ESCAPE:
+        if quotient >= ESCAPE:
             quotient, n_before, n_rest = 0, ESCAPE, LONG_BITS
-        if n_before + n_rest > n_buffered:
+        at += n_before + n_rest
+        if at > _BYTE_BITS * coded.size:
             break
         mask = (_ONE << np.uint64(n_rest)) - _ONE
-        rest = int(np.int64(buffer >> np.uint64(n_before) & mask))
-        buffer >>= np.uint64(n_before + n_rest)
-        n_buffered -= n_before + n_rest
         line += 1
-        end += (quotient << LOW_BITS) + rest
+        end += (quotient << LOW_BITS) + int(np.int64(bits >> np.uint64(n_before) & mask))
         if first_line == 0 and first_byte < end:
             first_line = line
         if last_byte < end:

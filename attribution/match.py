@@ -26,8 +26,9 @@ tail has 511 windows: 1.1e-6 a suggestion, at worst 4.5e-6, whatever the size of
 **What is said.** COPY: stands in the index, in files of one or two origins. COMMON: stands in three
 or more origins, or is a licence text or imports only. NONE: every index was asked and no copy was
 found. UNKNOWN: there was no index; one failed and no other has a copy; tail and suggestion have
-fewer than 99 folded bytes, so that there was nothing that could be looked up; or the tail is a copy
-and the suggestion so short that nothing tells whether it goes on. `reason` says which.
+fewer than 99 folded bytes, or are filler throughout, so that there was nothing that could be looked
+up; or the tail is a copy and the suggestion so short that nothing tells whether it goes on.
+`reason` says which.
 """
 
 import time
@@ -36,9 +37,9 @@ from typing import TYPE_CHECKING, Final
 
 from attribution.blank_index import blank_index
 from attribution.errors import IndexFileError
-from attribution.fingerprint import GUARANTEED_BYTES
+from attribution.fingerprint import FILLER, GUARANTEED_BYTES, window_hashes
 from attribution.index import Index
-from attribution.matches import TextOf, matches_of, places_of
+from attribution.matches import TextOf, chains_in, matches_of
 from attribution.normalize import fold
 from attribution.report import Match, Report, Source, Verdict, allowed, verdict_of
 from attribution.spans import CharMap
@@ -93,14 +94,17 @@ def find(
         )
     else:
         try:
-            places = places_of(query, prefix_tail, indexes, text_of)
             where = CharMap(query, len(prefix_tail))
-            matches = matches_of(query, places, where, indexes)
+            hashes = window_hashes(query.folded)
+            chains = chains_in(query, where, hashes, indexes, text_of)
+            matches = matches_of(query, chains, where, indexes)
             if renamed:
                 from attribution.renamed_matches import with_renamed
 
                 matches = with_renamed(matches, query.source, where, renamed)
-            verdict, reason = _verdict(matches, problems, is_open=bool(places))
+            verdict, reason = _verdict(matches, problems, is_open=bool(chains))
+            if verdict is Verdict.NONE and hashes.min() == FILLER:
+                verdict, reason = Verdict.UNKNOWN, "nothing but filler: rules, blanks, zeros"
         except IndexFileError as error:
             verdict, reason = Verdict.UNKNOWN, str(error)
     elapsed_us = (time.perf_counter() - started) * 1e6

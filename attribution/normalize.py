@@ -27,8 +27,6 @@ ByteArray = NDArray[np.uint8]
 
 _SPACE = 32
 _NEWLINE = 10
-_CARRIAGE_RETURN = 13
-_TAB = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class Folded:
 def fold(text: str) -> Folded:
     """`text` normalised. Lone surrogates pass through as three bytes."""
     source = text.encode("utf-8", "surrogatepass")
-    folded, offsets = _fold(np.frombuffer(source, dtype=np.uint8))
+    folded, offsets = _fold(np.frombuffer(source, dtype=np.uint8), _FOLDED_BLANKS)
     return Folded(source=source, folded=folded, offsets=offsets)
 
 
@@ -54,35 +52,33 @@ def folded_line_lengths(text: Folded) -> NDArray[np.int64]:
     return _line_lengths(np.frombuffer(text.source, dtype=np.uint8), text.offsets)
 
 
+_FOLDED_BLANKS = np.zeros(256, dtype=np.uint8)
+"""What each blank folds to; 0 for all other bytes."""
+_FOLDED_BLANKS[list(b" \t\v\f")] = _SPACE
+_FOLDED_BLANKS[list(b"\r\n")] = _NEWLINE
+_FOLDED_BLANKS.flags.writeable = False
+
+
 @kernel
-def _fold(source: ByteArray) -> tuple[ByteArray, NDArray[np.int64]]:
-    # source: (n,) uint8 -> folded: (m,) uint8, offsets: (m,) int64, m <= n
-    n = source.size
-    folded = np.empty(n, dtype=np.uint8)
-    offsets = np.empty(n, dtype=np.int64)
+def _fold(source: ByteArray, folded_blanks: ByteArray) -> tuple[ByteArray, NDArray[np.int64]]:
+    # source: (n,) uint8, folded_blanks: (256,) uint8
+    # -> folded: (m,) uint8, offsets: (m,) int64, m <= n
+    folded = np.empty(source.size, dtype=np.uint8)
+    offsets = np.empty(source.size, dtype=np.int64)
     m = 0
-    run_start = 0
-    in_run = False
-    run_has_line_end = False
-    for i in range(n):
-        byte = source[i]
-        if byte == _SPACE or (_TAB <= byte <= _CARRIAGE_RETURN):
-            if not in_run:
-                in_run = True
-                run_start = i
-                run_has_line_end = False
-            if byte == _NEWLINE or byte == _CARRIAGE_RETURN:
-                run_has_line_end = True
+    before = _SPACE  # 0 after a byte that is no blank; blanks at the very start are dropped.
+    for i in range(source.size):
+        blank = folded_blanks[source[i]]
+        if blank and before:
+            if blank == _NEWLINE and m > 0:
+                folded[m - 1] = _NEWLINE
         else:
-            if in_run:
-                in_run = False
-                if m > 0:
-                    folded[m] = _NEWLINE if run_has_line_end else _SPACE
-                    offsets[m] = run_start
-                    m += 1
-            folded[m] = byte
+            folded[m] = blank if blank else source[i]
             offsets[m] = i
             m += 1
+        before = blank
+    if before and m > 0:
+        m -= 1
     return folded[:m], offsets[:m]
 
 

@@ -209,7 +209,7 @@ class Provenance:
 
     def lines(self, file_idx: int, first_byte: int, last_byte: int) -> tuple[int, int]:
         """The lines, from 1, that hold two offsets in the folded text of a file."""
-        start, stop = int(self.line_offsets[file_idx]), int(self.line_offsets[file_idx + 1])
+        start, stop = self.line_offsets[file_idx : file_idx + 2].tolist()
         return lines_of(self.line_lengths[start:stop], first_byte, last_byte)
 
 

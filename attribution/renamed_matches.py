@@ -5,9 +5,10 @@ from pathlib import Path
 
 from attribution.index import Index
 from attribution.lexemes import n_lexemes
+from attribution.manifest import ManifestRow
 from attribution.matches import COMMON_ORIGINS, MAX_RANKED, in_order, rank_of, source_of
 from attribution.renamed import RenamedTable, Stretch
-from attribution.report import MAX_SOURCES, Match, Source, Verdict
+from attribution.report import MAX_SOURCES, Match, Verdict
 from attribution.spans import CharMap
 
 _Found = tuple[Index, Stretch]
@@ -54,16 +55,16 @@ def _covers_half(known: Match, match: Match) -> bool:
 
 def _renamed_match(found: list[_Found], source: bytes, where: CharMap) -> Match:
     longest = found[0][1]
-    places: dict[tuple[Path, int], Source] = {}
+    rows: dict[tuple[Path, int], tuple[ManifestRow, tuple[int, int], float]] = {}
     for index, stretch in found:
         share = _n_shared(stretch, longest) / (longest.end - longest.start)
         key = index.directory, stretch.file_idx
-        if 3 * share >= 2 and key not in places and len(places) < MAX_RANKED:
-            row = index.row(stretch.file_idx)
-            places[key] = source_of(row, (stretch.first_line, stretch.last_line), share)
-    sources = sorted(places.values(), key=rank_of)
-    n_origins = len({one.origin for one in sources})
-    start_char, end_char = where.chars_of_bytes(longest.start, longest.end)
+        if 3 * share >= 2 and key not in rows and len(rows) < MAX_RANKED:
+            lines = stretch.first_line, stretch.last_line
+            rows[key] = index.row(stretch.file_idx), lines, share
+    ranked = sorted(rows.values(), key=lambda one: rank_of(one[0], one[2]))
+    n_origins = len({row.origin for row, _, _ in ranked})
+    start_char, end_char = where.chars(longest.start, longest.end)
     return Match(
         start_char=max(0, start_char - where.n_tail_chars),
         end_char=end_char - where.n_tail_chars,
@@ -71,7 +72,7 @@ def _renamed_match(found: list[_Found], source: bytes, where: CharMap) -> Match:
         n_lexemes=n_lexemes(source[longest.start : longest.end]),
         verdict=Verdict.COMMON if n_origins >= COMMON_ORIGINS else Verdict.COPY,
         n_origins=n_origins,
-        n_files=len(places),
-        sources=tuple(sources[:MAX_SOURCES]),
+        n_files=len(rows),
+        sources=tuple(source_of(*one) for one in ranked[:MAX_SOURCES]),
         is_renamed=True,
     )

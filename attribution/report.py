@@ -104,8 +104,10 @@ def allowed(report: Report, sources: Iterable[str], licences: Iterable[str]) -> 
 
 def verdict_of(matches: Sequence[Match]) -> Verdict:
     """Of a text with these matches, of which there are some: COPY if one of them is."""
-    is_copy = any(match.verdict is Verdict.COPY for match in matches)
-    return Verdict.COPY if is_copy else Verdict.COMMON
+    for match in matches:
+        if match.verdict is Verdict.COPY:
+            return Verdict.COPY
+    return Verdict.COMMON
 
 
 def _is_allowed(source: Source, names: set[str], licences: Sequence[str]) -> bool:

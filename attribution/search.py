@@ -54,8 +54,6 @@ class Found:
     """By origin, path and line."""
     is_conclusive: bool
     """Whether a place could not have been missed."""
-    n_folded_bytes: int
-    """Of the text, whitespace folded."""
 
 
 def search(text: str, indexes: Sequence[Index]) -> Found:
@@ -64,8 +62,8 @@ def search(text: str, indexes: Sequence[Index]) -> Found:
     n_bytes = int(query.folded.size)
     if n_bytes < WINDOW_BYTES:
         raise NameFormError(
-            f"the text has {n_bytes} bytes besides white space, and an index of fingerprints knows "
-            f"nothing shorter than {WINDOW_BYTES}: give more of it, or search the texts with --text"
+            f"the text has {n_bytes} bytes, and an index of fingerprints knows nothing shorter "
+            f"than {WINDOW_BYTES}: give more of it, or search the texts with --text"
         )
     hashes = window_hashes(query.folded)
     places: list[Place] = []
@@ -81,7 +79,6 @@ def search(text: str, indexes: Sequence[Index]) -> Found:
         is_conclusive=(
             n_bytes >= GUARANTEED_BYTES and bool((hashes != FILLER).any()) and not is_cut
         ),
-        n_folded_bytes=n_bytes,
     )
 
 

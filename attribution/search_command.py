@@ -59,10 +59,10 @@ def search_command(
 ) -> None:
     """Every place where TEXT, or the content of a file, stands whole.
 
-    By fingerprints, white space does not count, and TEXT needs 50 bytes besides white space to
-    be looked up and 99 for an answer that is certain. With --text any piece is found as it is
-    written, in texts that are on this machine: those of an index that was built with --full-text,
-    of a training run, or of any folder or archive. Exit status 1 when there is no place.
+    By fingerprints, a run of white space counts as one byte, and TEXT needs 40 bytes to be looked
+    up and 99 for an answer that is certain. With --text any piece is found as it is written, in
+    texts that are on this machine: those of an index that was built with --full-text, of a
+    training run, or of any folder or archive. Exit status 1 when there is no place.
 
     \b
     Example: starling attribute search --file src/parser.py

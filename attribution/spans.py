@@ -18,13 +18,13 @@ class CharMap:
             source = np.frombuffer(query.source, dtype=np.uint8)
             self._n_begun = np.cumsum((source & 0xC0) != 0x80)
 
-    def chars(self, start: int, end: int) -> tuple[int, int]:
-        """First character of a stretch and the one after its last, in tail + suggestion."""
-        first, last = self._ends(start, end)
-        return self.chars_of_bytes(first, last + 1)
+    def bytes_of(self, start: int, end: int) -> tuple[int, int]:
+        """First byte of a folded stretch and the one after its last, in the text as written."""
+        offsets = self._query.offsets
+        return int(offsets[start]), int(offsets[end - 1]) + 1
 
-    def chars_of_bytes(self, first: int, end: int) -> tuple[int, int]:
-        """The same of bytes of the text as it was written."""
+    def chars(self, first: int, end: int) -> tuple[int, int]:
+        """Characters of these bytes: the first, and the one after the last."""
         if self._n_begun is None:
             return first, end
         return int(self._n_begun[first]) - 1, int(self._n_begun[end - 1])
@@ -36,15 +36,10 @@ class CharMap:
             return self.n_tail_chars
         return int(np.searchsorted(self._n_begun, self.n_tail_chars, side="right"))
 
-    def source(self, start: int, end: int) -> bytes:
-        """The text of a stretch as it was written."""
-        first, last = self._ends(start, end)
-        return self._query.source[first : last + 1]
-
-    def lines(self, start: int, end: int) -> str:
-        """The whole lines of which a stretch has at least half."""
+    def lines(self, first: int, end: int) -> str:
+        """The whole lines of which these bytes are at least half."""
         source = self._query.source
-        first, last = self._ends(start, end)
+        last = end - 1
         line_start = source.rfind(b"\n", 0, first) + 1
         line_end = source.find(b"\n", first)
         if line_end >= 0 and first - line_start > line_end - first:
@@ -55,6 +50,3 @@ class CharMap:
         if last_line_start > line_start and last - last_line_start < stop - last:
             stop = last_line_start
         return source[line_start:stop].decode("utf-8", "replace")
-
-    def _ends(self, start: int, end: int) -> tuple[int, int]:
-        return int(self._query.offsets[start]), int(self._query.offsets[end - 1])

@@ -91,7 +91,7 @@ def verify(ctx: click.Context, index_directory: Path | None, as_json: bool) -> N
 def _print(one: Stats) -> None:
     say(f"{one.directory} (corpus {one.corpus_id[:12]})")
     say(
-        f"    {one.n_files} files of {one.n_origins} origins, {one.n_bytes / 1e6:.1f} MB of text; "
+        f"    files: {one.n_files}, origins: {one.n_origins}, {one.n_bytes / 1e6:.1f} MB of text; "
         f"{one.n_forgotten_files} forgotten"
     )
     for title, counts in (("licences", one.licences), ("languages", one.languages)):

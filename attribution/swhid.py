@@ -85,11 +85,6 @@ def revision_swhid(manifest: bytes) -> str:
     return object_swhid(ObjectType.REVISION, manifest)
 
 
-def release_swhid(manifest: bytes) -> str:
-    """The id of a release, from the bytes of the annotated tag object."""
-    return object_swhid(ObjectType.RELEASE, manifest)
-
-
 def directory_manifest(entries: Iterable[DirectoryEntry]) -> bytes:
     """The bytes of the tree object that git would store."""
     return b"".join(

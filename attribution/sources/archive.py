@@ -29,7 +29,7 @@ _MAX_EMPTY_READS = 8
 
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
-    RuntimeError, ValueError, LookupError,
+    RuntimeError, ValueError, OverflowError, LookupError,
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ def test_licence_texts(text):
         "use std::io;\nuse std::collections::HashMap;\n",
         "const fs = require('fs')\nconst path = require('path')\n",
         "import {a, b} from './c'\nimport d from 'd'\n",
+        "import #{ a } from './b'\n",
     ],
 )
 def test_imports(text):

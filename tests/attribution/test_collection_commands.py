@@ -85,6 +85,12 @@ def test_the_commands_in_the_order_of_a_users_day(code):
     assert run("verify", "--index", code / "all").exit_code == 0
 
 
+def test_a_licence_that_nobody_knows_is_told(code):
+    for licence, is_told in (("NOPE-1", True), ("GPL-3.0-only", False)):
+        words = build(code, "engine", "--licence", licence, "--out", code / licence).stdout
+        assert ("is not known here" in words) is is_told, licence
+
+
 def test_stats_tells_what_is_there(code):
     build(code, "engine")
     (one,) = json.loads(run("stats", "--index", code / "index", "--json").stdout)
@@ -95,7 +101,7 @@ def test_stats_tells_what_is_there(code):
     assert 0 < one["filter_rate_promised"] < 2e-3 and 0 <= one["filter_rate_measured"] < 1e-2
     assert set(one["size_bytes"]) == {"bloom.bin", "provenance.bin", "manifest.jsonl.zst"}
     words = run("stats", "--index", code / "index").stdout
-    assert "1 files of 1 origins" in words and "by promise" in words
+    assert "files: 1, origins: 1," in words and "by promise" in words
 
 
 def test_verify_finds_a_flipped_byte(code):

@@ -17,7 +17,6 @@ from attribution.swhid import (
     directory_swhid,
     object_swhid,
     parse_swhid,
-    release_swhid,
     revision_swhid,
     with_lines,
 )
@@ -102,7 +101,8 @@ def test_cut_directories_are_refused(cut_bytes):
 def test_revisions_and_releases_equal_git(tmp_path):
     assert git_hash(tmp_path, "tree", b"") == TREE
     assert revision_swhid(REVISION) == f"swh:1:rev:{git_hash(tmp_path, 'commit', REVISION)}"
-    assert release_swhid(RELEASE) == f"swh:1:rel:{git_hash(tmp_path, 'tag', RELEASE)}"
+    release = object_swhid(ObjectType.RELEASE, RELEASE)
+    assert release == f"swh:1:rel:{git_hash(tmp_path, 'tag', RELEASE)}"
     assert object_swhid(ObjectType.CONTENT, b"x") == content_swhid(b"x")
 
 
