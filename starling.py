@@ -254,7 +254,7 @@ def _bundle_directory() -> Path:
     """The bundle that the user's environment names, or the one that is shipped."""
     named = os.environ.get(BUNDLE_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))  # `~somebody` whom nobody knows stays
     from runtime.bundle import default_bundle_directory
 
     return default_bundle_directory()

@@ -33,6 +33,7 @@ from lsp_server.errors import CursorError
 if TYPE_CHECKING:
     from lsp_server.context.cursor import CursorContext, OtherFile
     from lsp_server.suggestion import Suggestion
+    from lsp_server.surroundings import Check
 
 # Someone who asks by hand waits for a good answer; an editor does not.
 COMPLETE_DEADLINE_MS = 20_000
@@ -189,15 +190,13 @@ def doctor(ctx: click.Context, as_json: bool, bundle: Path | None) -> None:
 
     from lsp_server.doctor import examine
 
-    checks = examine(bundle_path_of(ctx, bundle))
+    checks = []
+    for check in examine(bundle_path_of(ctx, bundle)):
+        checks.append(check)
+        if not as_json:
+            _print_check(check)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        for check in checks:
-            mark = click.style("ok ", fg="green") if check.ok else click.style("BAD", fg="red")
-            click.echo(f"{mark} {check.name}: {check.found}")
-            if not check.ok:
-                click.echo(f"    -> {check.cure}")
     ctx.exit(0 if all(check.ok for check in checks) else 1)
 
 
@@ -263,6 +262,14 @@ def _other_files(path: Path, text: str, line: int) -> tuple[OtherFile, ...]:
     return Chooser().choose(request)
 
 
+def _print_check(check: Check) -> None:
+    """As soon as it is known: the last ones may take half a minute, the first time."""
+    mark = click.style("ok ", fg="green") if check.ok else click.style("BAD", fg="red")
+    click.echo(f"{mark} {check.name}: {check.found}")
+    if not check.ok:
+        click.echo(f"    -> {check.cure}")
+
+
 def _print_json(
     place: Place,
     at: CursorContext,
@@ -315,7 +322,8 @@ def _facts(suggestion: Suggestion) -> list[str]:
             f"({timing.n_decoded_tokens} tokens), total {timing.total_ms:.0f} ms; "
             f"mean log-probability {suggestion.mean_logprob:.2f}"
         )
-    facts.append(f"right with a probability of {suggestion.confidence:.0%}")
+    likely = suggestion.confidence
+    facts.append(f"right with a probability {f'of {likely:.0%}' if likely >= 0.01 else 'below 1%'}")
     report = suggestion.report
     meaning = {
         "copy": "stands in the training data",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 
 from lsp_server.questions import Question, context_of, to_point
+from lsp_server.settings import expanded
 from lsp_server.status import State
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def use_model(ls: Any, *arguments: Any) -> None:
     if not isinstance(path, str) or not path:
         _refuse(ls, "starling.useModel needs the path of a bundle or a GGUF file")
         return
-    wanted = Path(path).expanduser()
+    wanted = expanded(path)
     loop = asyncio.get_running_loop()
     try:
         problem = await loop.run_in_executor(None, _problem_with, wanted)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -40,27 +40,31 @@ PACKAGES: dict[str, str] = {
 }
 
 
-def examine(bundle_path: Path | None) -> list[Check]:
-    """All checks, in the order in which a user should mend things."""
-    checks = [_check_python(), *map(_check_package, PACKAGES), _check_compiler()]
-    checks += [_check_numba_cache(), *examine_surroundings(_user_cache_directory())]
-    if all(check.ok for check in checks if check.name in PACKAGES):
-        checks.append(_guarded("server", check_server))
+def examine(bundle_path: Path | None) -> Iterator[Check]:
+    """All checks, in the order in which a user should mend things; some take seconds."""
+    yield _check_python()
+    has_packages = True
+    for distribution in PACKAGES:
+        check = _check_package(distribution)
+        has_packages = has_packages and check.ok
+        yield check
+    yield from (_check_compiler(), _check_numba_cache())
+    yield from examine_surroundings(_user_cache_directory())
+    if has_packages:
+        yield _guarded("server", check_server)
     path = bundle_path if bundle_path is not None else default_bundle_directory()
     try:
         bundle = open_bundle(path)
     except StarlingRuntimeError as error:
         cure = "see above, or name another one with --bundle"
-        checks.append(Check(name="bundle", ok=False, found=str(error), cure=cure))
-        return checks
-    checks.append(_described(bundle))
-    if all(check.ok for check in checks if check.name in PACKAGES):
-        checks += [
-            _guarded("graphics card", _check_gpu),
-            _guarded("model", lambda: _check_model(bundle)),
-        ]
-    checks += [_guarded("attribution index", lambda: _check_index(bundle)), _check_library()]
-    return checks
+        yield Check(name="bundle", ok=False, found=str(error), cure=cure)
+        return
+    yield _described(bundle)
+    if has_packages:
+        yield _guarded("graphics card", _check_gpu)
+        yield _guarded("model", lambda: _check_model(bundle))
+    yield _guarded("attribution index", lambda: _check_index(bundle))
+    yield _check_library()
 
 
 def check_server() -> Check:

@@ -6,9 +6,10 @@ does not say is None. It knows nothing of how anything is measured.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from quantize.errors import QuantizeError
 
@@ -16,6 +17,7 @@ QUANTIZATION_FILE = "quantization.json"
 REPORT_FORMAT_VERSION = 2
 
 _BYTES_PER_MB = 1_000_000
+_TOO_LARGE = 2.0**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,12 @@ class QuantizationReport:
                 )
             values["overrides"] = tuple(values.get("overrides", ()))
             values["format_version"] = REPORT_FORMAT_VERSION
-            known = {field.name for field in fields(cls)}
-            return cls(**{name: values[name] for name in known & values.keys()})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            kinds = get_type_hints(cls)
+            known = {name: values[name] for name in kinds.keys() & values.keys()}
+            for name, value in known.items():
+                _check_kind(name, value, kinds[name])
+            return cls(**known)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise QuantizeError(
                 f"{QUANTIZATION_FILE} is not what `starling quantize` writes ({error}): quantize "
                 "the model again"
@@ -196,3 +201,20 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         *("| " + " | ".join(row) + " |" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def _check_kind(name: str, value: object, kind: Any) -> None:
+    """Raises TypeError where a field of somebody's file is not what its annotation says. Texts must
+    be printable as well, since they are printed, and numbers such that a float can hold them."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
+    if float in kinds:
+        kinds = (*kinds, int)
+    inner = value if isinstance(value, tuple | dict) else ()
+    is_sound = isinstance(value, kinds) and all(isinstance(text, str) for text in inner)
+    for one in (value, *inner):
+        if isinstance(one, str):
+            is_sound = is_sound and one.isprintable()
+        elif isinstance(one, int | float):
+            is_sound = is_sound and abs(one) < _TOO_LARGE
+    if not is_sound:
+        raise TypeError(f"{name} is {value!r}")

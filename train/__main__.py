@@ -138,9 +138,9 @@ def tokenizer(recipe_name: str, run: Path | None, start: Path | None) -> None:
 
     Example: starling train tokenizer --recipe tiny --out runs/tiny
     """
+    recipe, run = _resolve(recipe_name, run)
     from train.run import make_tokens
 
-    recipe, run = _resolve(recipe_name, run)
     make_tokens(recipe, run, say=_say, start=start)
 
 
@@ -176,9 +176,9 @@ def fit(
     Examples: starling train fit --recipe default --out runs/default --minutes 90
               torchrun --nproc-per-node 8 -m starling train fit --recipe default
     """
+    recipe, run = _resolve(recipe_name, run)
     from train.run import fit_model
 
-    recipe, run = _resolve(recipe_name, run)
     fit_model(recipe, run, minutes=minutes, say=_say, start=start, n_workers=n_workers)
 
 
@@ -198,9 +198,9 @@ def export(recipe_name: str, run: Path | None, which: str) -> None:
 
     Example: starling train export --recipe tiny --out runs/tiny
     """
+    recipe, run = _resolve(recipe_name, run)
     from train.run import export as export_run
 
-    recipe, run = _resolve(recipe_name, run)
     export_run(recipe, run, say=_say, which=which)
 
 
@@ -214,10 +214,10 @@ def all_steps(recipe_name: str, run: Path | None, n_workers: int, minutes: float
 
     Example: starling train all --recipe tiny --out runs/tiny
     """
+    recipe, run = _resolve(recipe_name, run)
     from train import run as steps
     from train.corpus.executors import Cluster
 
-    recipe, run = _resolve(recipe_name, run)
     steps.make_corpus(recipe, run, cluster=Cluster(kind="local", n_workers=n_workers), say=_say)
     steps.make_tokens(recipe, run, say=_say)
     steps.fit_model(recipe, run, minutes=minutes, say=_say)
@@ -259,6 +259,7 @@ def _with_lists(recipe: Recipe, opt_out: Path | None, decontaminate: tuple[Path,
 
 
 def _resolve(recipe_name: str, run: Path | None) -> tuple[Recipe, Path]:
+    """Called before torch is imported, so that a wrong name is told at once."""
     recipe = load_recipe(recipe_name)
     return recipe, run if run is not None else Path("runs") / recipe.name
 

@@ -51,6 +51,9 @@ def test_help_fits_a_terminal(path: str) -> None:
     assert not re.search(r"^ .*\w\.\.\.$", said, re.MULTILINE), said
     examples = said.partition("Example")[2]
     assert not re.search(r" --[a-z]*-\n", examples), said
+    shown = re.sub(r" *\\\n *", " ", said)
+    for example in known()[path].examples:
+        assert re.sub(" +", " ", example) in re.sub(" +", " ", shown), f"broken in two: {example}"
 
 
 def test_help_names_the_exit_statuses() -> None:

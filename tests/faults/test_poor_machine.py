@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import starling
 from attribution.accepted_record import entries
 from tests import working_day
 from tests.confined.__main__ import EXIT_CANNOT
@@ -105,6 +106,24 @@ def test_a_home_that_cannot_be_written(tmp_path: Path, tiny_gguf: Path, kind: st
         assert editor.ask(invoked=True), "suggestions go on"
         assert client.shut_down() == 0
     assert client.stderr == b"" and record_of(home) == []
+
+
+def test_commands_in_an_awkward_folder(awkward: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, index = awkward / "code", awkward / "an index"
+    code.mkdir()
+    source = code / "größe 1.py"
+    source.write_bytes((REPOSITORY / "examples" / "inventory.py").read_bytes())
+
+    def said(*arguments: str | Path) -> str:
+        assert starling.main([*map(str, arguments)]) in (0, 1)
+        found = capsys.readouterr()
+        assert found.err == ""
+        return found.out
+
+    said("attribute", "build", code, "--name", "own", "--licence", "MIT", "--out", index)
+    assert f"{source}:1-" in said("attribute", "check", code, "--index", index)
+    assert "1 file(s)" in said("attribute", "who", source, "--index", index)
+    assert "class Inventory" in said("explain", source, "--facts")
 
 
 def test_two_servers_share_a_home(tmp_path: Path, tiny_gguf: Path) -> None:

@@ -19,7 +19,7 @@ from tests.fuzz.target import MAX_CPU_S, MAX_GROWTH_BYTES, MAX_INPUT_BYTES, Targ
 from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
-FRESH_S = 0.5
+FRESH_S = 0.45
 MAX_FRESH = 200
 _KB = 1024 if sys.platform == "linux" else 1
 

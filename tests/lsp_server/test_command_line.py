@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 import starling
+from lsp_server import doctor
 from runtime.errors import BundleError
 from tests import copying_bundle
 from tests.lsp_client import REPOSITORY
@@ -38,11 +38,11 @@ def test_help_needs_nothing_but_click() -> None:
     )
     took_s = []
     for _ in range(3):
-        start = time.perf_counter()
+        before_s = os.times().children_user
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
         )
-        took_s.append(time.perf_counter() - start)
+        took_s.append(os.times().children_user - before_s)
         assert done.returncode == 0, done.stderr
     assert all(verb in done.stdout for verb in starling.VERBS)
     assert min(took_s) < 1.0  # 0.1 on an idle machine.
@@ -192,6 +192,13 @@ def test_doctor_finds_nothing_wrong_with_a_good_model(capsys, tiny_gguf) -> None
     assert status == 0, checks
     assert {"Python", "llama-cpp-python", "kernel cache", "bundle", "model"} <= checks.keys()
     assert "loads and answers" in checks["model"]["found"]
+
+
+def test_doctor_says_what_it_knows_before_it_goes_on() -> None:
+    """The first time it compiles for half a minute; until then a user would see nothing at all."""
+    checks = doctor.examine(None)
+    assert next(checks).name == "Python"
+    checks.close()
 
 
 def test_doctor_names_what_is_wrong_and_the_cure(capsys, bad_models) -> None:

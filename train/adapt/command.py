@@ -11,7 +11,7 @@ DEFAULT_MINUTES = 20.0
 
 @click.command(
     short_help="Continue a bundle on your own code.",
-    epilog="Example: starling train adapt ~/src/shop ~/src/tools --out bundles/shop --minutes 20",
+    epilog="Example: starling train adapt ~/src/shop ~/src/tools --out bundles/shop",
 )
 @click.argument(
     "paths",

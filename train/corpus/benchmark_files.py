@@ -72,7 +72,7 @@ def _items_of_file(path: Path) -> Iterator[Item]:
         try:
             row = json.loads(line)
             yield from _items_of_row(row, line_idx)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise CorpusError(
                 f"the benchmark file {path}, line {line_idx + 1}, is no row of a known benchmark "
                 f"({error}): correct the row, or give rows of the form "

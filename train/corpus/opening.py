@@ -1,5 +1,6 @@
 """From what a recipe or a command line names to readers, with every problem said at once."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -116,7 +117,7 @@ def _stated(source: Source) -> Message:
 
 
 def _resolved(directory: Path, name: str) -> Path:
-    return (directory / Path(name).expanduser()).resolve()
+    return (directory / os.path.expanduser(name)).resolve()
 
 
 def _try_open(source: Source, directory: Path, out: Path) -> Reader | SourceError:

@@ -197,6 +197,9 @@ def read_shards(directory: Path) -> Iterator[SourceFile]:
     """All shards of a folder in name order; raises CorpusError when there is none."""
     paths = sorted(directory.glob("*" + SHARD_SUFFIX))
     if not paths:
-        raise CorpusError(f"there is no corpus in {directory}: run `starling train corpus` first")
+        raise CorpusError(
+            f"there is no corpus in {directory}: make one with `starling train corpus`, or name "
+            "the folder of another run"
+        )
     for path in paths:
         yield from read_shard(path)

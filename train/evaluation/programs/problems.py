@@ -88,7 +88,7 @@ def read_problems(path: Path, reader: Reader) -> list[Problem]:
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
             problem = reader(row)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             what = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise CorpusError(
                 f"line {n_line} of {path} is not a problem of this benchmark ({what}): download "
@@ -165,6 +165,8 @@ def ds1000(row: dict[str, Any]) -> Problem:
         raise ValueError("metadata is not an object")
     library = _text(metadata, "library")
     module = _DS1000_MODULES.get(library.lower(), library.lower())
+    if not module.isidentifier():  # Of a name with dots the package would be imported.
+        raise ValueError(f"library {library!r} is no name")
     is_there = importlib.util.find_spec(module) is not None
     context = _text(row, "code_context")
     calls = "\ntest_execution(code)\n" + (
