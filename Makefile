@@ -13,8 +13,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
-FAILED_ONLY := --last-failed --last-failed-no-failures none
+TESTS := $(BIN)/python -m tests.two_chances
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EDITOR_TOOLS := build/editor-tools
@@ -38,9 +37,9 @@ try: $(VENV)/serving.stamp
 
 # What fails is run once more by itself, as the machine may have been busy with something else.
 test: test-tools
-	$(PYTEST) -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder || \
-		$(PYTEST) -m "not alone" $(FAILED_ONLY)
-	$(PYTEST) -m alone || $(PYTEST) -m alone $(FAILED_ONLY)
+	$(TESTS) -m "not alone" -- --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
+	$(TESTS) -m alone
 
 # All that tests use and that may have to be fetched.
 test-tools: $(VENV)/everything.stamp vscode-tools neovims

@@ -1,26 +1,12 @@
 """What every test shares: a home of its own for caches, and the tiny model."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Set before numba or any cache is imported, so that a test run leaves the user's home alone.
-_HOME = Path(tempfile.mkdtemp(prefix="starling-tests-"))
-os.environ.update(
-    HOME=str(_HOME),
-    XDG_CACHE_HOME=str(_HOME / "cache"),
-    XDG_CONFIG_HOME=str(_HOME / "config"),
-    XDG_DATA_HOME=str(_HOME / "data"),
-    XDG_STATE_HOME=str(_HOME / "state"),
-    # Kernels are numba's, but in the tests of the library of kernels.
-    STARLING_KERNEL_LIBRARY="off",
-)
+import hypothesis
+import pytest
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
-
-from tests import tiny_model, traces  # noqa: E402
+from tests import home, tiny_model, traces
 
 # The same examples in each run, so that what fails here fails for everyone; and no deadline, which
 # only a busy machine misses. Other examples: --hypothesis-profile=default
@@ -46,14 +32,10 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What drives whole programs has both cores for itself."""
-    for item in items:
-        if "e2e" in item.path.parts:
-            item.add_marker(pytest.mark.alone)
+    """Files with slow tests come first: last, they would leave the other processes idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_sessionfinish() -> None:
-    """Remove the home that the run used."""
-    import shutil
-
-    shutil.rmtree(_HOME, ignore_errors=True)
+    home.remove()

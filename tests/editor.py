@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.lsp_client import LspClient, Message
+from tests.lsp_client import LspClient, Message, ready_client
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 _CODECS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
@@ -57,16 +57,24 @@ def one_editor_each(
     with ExitStack() as stack:
         editors = {}
         for encoding in encodings:
-            client = stack.enter_context(LspClient(bundle=bundle))
-            client.initialize(
-                position_encodings=[encoding], settings=settings, root_uri="file:///w"
+            session = ready_client(
+                bundle=bundle,
+                position_encodings=[encoding],
+                settings=settings,
+                root_uri="file:///w",
             )
-            client.wait_ready()
-            editors[encoding] = Editor(client, encoding)
+            editors[encoding] = Editor(stack.enter_context(session), encoding)
         yield editors
-        for editor in editors.values():
-            assert editor.client.shut_down() == 0
-            assert editor.client.stderr == b""
+
+
+@contextmanager
+def window(client: LspClient) -> Iterator["Editor"]:
+    """An editor in a session that others use after it: its documents are closed in the end."""
+    editor = Editor(client)
+    yield editor
+    for uri in list(editor.texts):
+        editor.uri = uri
+        editor.close()
 
 
 class Editor:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVE = (sys.executable, str(REPOSITORY / "starling.py"), "serve")
 TIMEOUT_S = 60.0
@@ -136,6 +138,26 @@ class LspClient:
         with self._changed:
             done = self._changed.wait_for(lambda: condition() or self._ended, timeout_s)
             assert done and condition(), f"no such message; {self.messages[-5:]=} {self.stderr=}"
+
+    @property
+    def used_s(self) -> float:
+        """The processor's time that the server has taken so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def wait_at_rest(self, window_s: float = 0.5) -> None:
+        """Waits until the server has neither said nor computed anything for a while. What is still
+        on its way may take long on a busy machine; a server that never rests fails."""
+        until_s = time.monotonic() + TIMEOUT_S
+        while not self._rests_for(window_s):
+            assert time.monotonic() < until_s, f"no rest; {self.messages[-5:]=}"
+
+    def _rests_for(self, window_s: float) -> bool:
+        used_s, n_messages = self.used_s, len(self.messages)
+        with self._changed:
+            is_told = self._changed.wait_for(lambda: len(self.messages) > n_messages, window_s)
+        # An event loop may look around; the clock's steps are 10 ms.
+        return not is_told and self.used_s - used_s < 0.025 * window_s
 
     def notify(self, method: str, params: object) -> None:
         """Sends a notification."""
@@ -307,6 +329,20 @@ class LspClient:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.stderr += line
+
+
+@contextmanager
+def ready_client(*, bundle: Path, **handshake: Any) -> Iterator[LspClient]:
+    """A session whose model is loaded; in the end it goes in peace, and has complained of nothing.
+
+    `handshake` as for `LspClient.initialize`.
+    """
+    with LspClient(bundle=bundle) as client:
+        client.initialize(**handshake)
+        client.wait_ready()
+        yield client
+        assert client.shut_down() == 0
+        assert client.stderr == b""
 
 
 def _position(position: Position) -> dict[str, int]:

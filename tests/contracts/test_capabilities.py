@@ -153,12 +153,12 @@ def test_an_initialize_that_only_looks_sound_ends_the_session_after_one_answer()
 
 def test_initialize_is_answered_soon(tiny_gguf) -> None:
     """300 ms is promised, from the start of the process on (measured: 60); a machine that runs
-    other tests at the same time gets some more.
+    other tests at the same time gets some more, and some more tries.
     """
-    took_s = []
-    for _ in range(3):
+    took_s = [float("inf")]
+    while min(took_s) >= 1.0 and len(took_s) <= 10:
         start = time.perf_counter()
         with LspClient(bundle=tiny_gguf) as client:
             client.initialize()
             took_s.append(time.perf_counter() - start)
-    assert min(took_s) < 2.0, took_s
+    assert min(took_s) < 1.0, took_s

@@ -11,7 +11,7 @@ import pytest
 from attribution.manifest import ManifestRow
 from attribution.swhid import content_swhid
 from tests import scripted_model
-from tests.editor import Editor
+from tests.editor import Editor, window
 from tests.lsp_client import LspClient
 
 COPIED = (
@@ -101,11 +101,8 @@ def client(model, workspace, state_home):
 
 @pytest.fixture
 def editor(client):
-    window = Editor(client)
-    yield window
-    for uri in list(window.texts):
-        window.uri = uri
-        window.close()
+    with window(client) as editor:
+        yield editor
 
 
 def open_in(editor: Editor, model, workspace: Path, text: str, marked: str) -> None:

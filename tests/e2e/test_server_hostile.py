@@ -77,7 +77,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(model):
     with LspClient(bundle=model.path) as session:
-        session.initialize()
+        session.initialize(settings={"deadlineMs": 20_000})
         session.wait_ready()
         session.open(model.uri(SAID), "numbers = []\n\n")
         yield session

@@ -13,8 +13,8 @@ from lsp_server.context.cursor import CursorContext
 from lsp_server.service import CompletionService
 from lsp_server.settings import Settings
 from tests import scripted_model
-from tests.editor import Editor
-from tests.lsp_client import REPOSITORY, TIMEOUT_S, LspClient
+from tests.editor import Editor, window
+from tests.lsp_client import REPOSITORY, TIMEOUT_S, LspClient, ready_client
 
 LINE = "compute_the_total(of_all, the_numbers)\n"
 BLOCK = "first = 1\n    second = 2\n    return first + second\n"
@@ -31,31 +31,25 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(model):
-    with LspClient(bundle=model.path) as session:
-        session.initialize(position_encodings=["utf-16"], settings=SETTINGS, root_uri="file:///w")
-        session.wait_ready()
+    with ready_client(
+        bundle=model.path,
+        position_encodings=["utf-16"],
+        settings=SETTINGS,
+        root_uri="file:///w",
+    ) as session:
         yield session
-        assert session.shut_down() == 0
 
 
 @pytest.fixture
 def editor(client):
-    window = Editor(client)
-    yield window
-    for uri in list(window.texts):
-        window.uri = uri
-        window.close()
+    with window(client) as editor:
+        yield editor
     configure(client)
 
 
 def configure(client: LspClient, **settings: object) -> None:
     values = {"settings": {"starling": {**SETTINGS, **settings}}}
     client.notify("workspace/didChangeConfiguration", values)
-
-
-def used_s(client: LspClient) -> float:
-    times = psutil.Process(client.process.pid).cpu_times()
-    return times.user + times.system
 
 
 def test_pain_1_fast_typing_computes_the_last_question_only(editor, client, model) -> None:
@@ -152,10 +146,10 @@ def test_pain_9_off_is_off(editor, client, model, off) -> None:
     editor.open(model.uri(LINE, folder="w/w"), "x = |")
     assert editor.ask()
     configure(client, **off)
-    before_s = used_s(client)
+    before_s = client.used_s
     for _ in range(20):
         assert editor.ask(invoked=False) == []
-    assert used_s(client) - before_s < 0.5
+    assert client.used_s - before_s < 0.5
     configure(client)
     assert editor.ask()
 
@@ -181,7 +175,7 @@ def test_pain_10_secrets_are_never_shown_to_the_model(editor, client, name) -> N
 
 def test_pain_11_a_model_file_is_all_that_it_takes(model) -> None:
     with LspClient(bundle=model.path) as client:
-        client.initialize(position_encodings=None)
+        client.initialize(position_encodings=None, settings={"deadlineMs": 20_000})
         client.wait_ready()
         editor = Editor(client)
         editor.open(model.uri(LINE), "x = |")

@@ -156,17 +156,14 @@ def test_an_edit_of_a_file_of_100_000_lines_takes_the_server_milliseconds(
         ((10, 0), (11, 0), ""),
         ((99_999, 38 + unit), (99_999, 38 + unit), "\n"),
     ]
-    process = psutil.Process(client.process.pid)
     times_ms = []
     for _ in range(12):
-        before = process.cpu_times()
+        before_s = client.used_s
         n_edits = 0
         for start, end, text in edits * 2:
             client.change(uri, start, end, text)
             n_edits += 1
         client.call("workspace/executeCommand", {"command": "starling.status", "arguments": []})
-        after = process.cpu_times()
-        used_s = after.user + after.system - before.user - before.system
-        times_ms.append(1000 * used_s / n_edits)
+        times_ms.append(1000 * (client.used_s - before_s) / n_edits)
     assert statistics.median(times_ms) <= 5, times_ms
     editor.close()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests import scripted_model
-from tests.lsp_client import LspClient
+from tests.lsp_client import LspClient, ready_client
 
 # The scripted model listens to every file that it is shown, so it is shown one at a time.
 SETTINGS = {"minConfidence": 0, "deadlineMs": 20_000, "otherFiles": False}
@@ -31,13 +31,14 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(model):
     """One session for all tests; each uses documents of its own."""
-    with LspClient(bundle=model.path) as session:
-        # In UTF-32 a column is a character; the other units have tests of their own.
-        session.initialize(position_encodings=["utf-32"], settings=SETTINGS, root_uri="file:///w")
-        session.wait_ready()
+    # In UTF-32 a column is a character; the other units have tests of their own.
+    with ready_client(
+        bundle=model.path,
+        position_encodings=["utf-32"],
+        settings=SETTINGS,
+        root_uri="file:///w",
+    ) as session:
         yield session
-        assert session.shut_down() == 0
-        assert session.stderr == b""
 
 
 @pytest.fixture

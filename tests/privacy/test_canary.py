@@ -110,7 +110,7 @@ def test_nothing_of_a_day_is_left(home: Home, tiny_gguf: Path, how: str) -> None
     assert (client.stderr == b"") is as_it_ships, "the loud one is loud"
     assert home.holding(home.word) == []
     # That it was not kept by chance: the record, which was asked for, is there, without the code.
-    (record,) = home.holding("day.py")
+    (record,) = (path for path in home.holding("day.py") if path.is_relative_to(home.folder))
     assert record.name == "accepted.jsonl" and record.stat().st_mode & 0o077 == 0
 
 

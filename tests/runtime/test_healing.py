@@ -125,7 +125,7 @@ def test_healing_takes_less_than_it_may() -> None:
     for pending in (b" ", b" t", b" tion", b"e", b"\xe6", b"    "):
         times_ms = []
         for _ in range(30):
-            started_s = time.perf_counter()
+            started_s = time.thread_time()
             table.allowed_ids(pending)
-            times_ms.append(1000 * (time.perf_counter() - started_s))
+            times_ms.append(1000 * (time.thread_time() - started_s))
         assert min(times_ms) < 0.3 and sorted(times_ms)[15] < 0.9

@@ -3,12 +3,8 @@
 A failure would look like this: an editor that is open for a week has eaten the laptop's memory.
 """
 
-import pytest
-
 from bench.runtime_soak import soak
 from bench.typing_trace.trace import read_trace
-
-pytestmark = pytest.mark.alone
 
 # A leak of one prompt's token ids at each request would be some 8 MB in the measured half.
 MAX_GROWTH_MB = 5.0

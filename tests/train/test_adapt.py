@@ -17,152 +17,51 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 
-from attribution.build import build_index
 from attribution.index import Index
 from attribution.indexes import INDEXES_FOLDER, joint_corpus_id, open_all, read_manifests
-from attribution.manifest import ManifestRow, corpus_id_of
 from attribution.match import Verdict, find
 from lsp_server.doctor import examine
-from quantize.budget import Budget
-from quantize.bundle_writer import write_bundle
-from quantize.checkpoint import open_checkpoint
-from quantize.llama_quantize import QuantType
-from quantize.rounding import Rounding
-from quantize.texts import HeldOut, Texts
 from runtime.bundle import open_bundle
 from runtime.engine import Engine
-from tests.quantize import tiny_checkpoint
+from tests.train import adapt_world
+from tests.train.adapt_world import (
+    LOCAL,
+    N_BASE_FILES,
+    N_FUNCTIONS,
+    N_HELD_OUT,
+    N_OWN_FILES,
+    asked_of,
+    tiny_recipe,
+)
 from tests.train.corpus_project import code
 from train.adapt import report as adapt_report
 from train.adapt.adaptation import (
     Adaptation,
     adapt,
-    default_replay,
     default_work_folder,
-    fitted_recipe,
 )
 from train.adapt.command import adapt as command
-from train.adapt.data import MIN_BYTES, AdaptData, WorkPaths, make_data
-from train.adapt.export import Base, write_base
-from train.corpus.executors import Cluster
-from train.corpus.source_file import SourceFile, read_shards, write_shard
-from train.errors import CheckpointError, CorpusError, RecipeError
-from train.model.start import read_start
+from train.adapt.data import WorkPaths
+from train.errors import CheckpointError, RecipeError
 from train.recipe import Recipe
-from train.recipe_file import load_recipe
-from train.samples.shards import open_tokens, write_tokens
-from train.samples.tokenizer import load_tokenizer, sha256_of
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCAL = Cluster(kind="local", n_workers=1)
-N_BASE_FILES, N_OWN_FILES, N_FUNCTIONS = 30, 28, 8
-N_HELD_OUT = 2
 
-
-def tiny_recipe() -> Recipe:
-    """The shipped one with rows that fit a tiny model, and steps large enough to see."""
-    recipe = load_recipe("adapt")
-    return replace(
-        recipe,
-        fit=replace(
-            recipe.fit,
-            row_tokens=64,
-            batch_rows=16,
-            muon_lr=0.02,
-            adamw_lr=0.004,
-            compile=False,
-        ),
-    )
-
-
-def base_file(number: int) -> SourceFile:
-    text = code(f"base{number}", 8)
-    return SourceFile(
-        origin=f"pypi:base{number % 3}",
-        version="1",
-        path=f"{number}.py",
-        licence="MIT",
-        language="Python",
-        swhid=f"swh:1:cnt:{number:040x}",
-        text=text,
-    )
-
-
-def row_of(file: SourceFile) -> ManifestRow:
-    return ManifestRow(
-        swhid=file.swhid,
-        origin=file.origin,
-        version=file.version,
-        path=file.path,
-        licence=file.licence,
-        language=file.language,
-        n_bytes=len(file.text.encode()),
-        cluster=0,
-    )
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle `base`, its training files and more in `run`, the user's code in `shop`."""
     world = tmp_path_factory.mktemp("adapt")
-    files = [base_file(number) for number in range(N_BASE_FILES)]
-    checkpoint = world / "checkpoint"
-    spec = tiny_checkpoint.write(checkpoint)
-    spec = replace(spec, corpus_id=corpus_id_of(map(row_of, files)))
-    (checkpoint / "spec.json").write_text(spec.to_json())
-    build_index(checkpoint, [(row_of(file), file.text) for file in files])
-    (checkpoint / "THIRD_PARTY_NOTICES.txt").write_text("the base's licences\n")
-    (checkpoint / "corpus.json").write_text(
-        json.dumps({"n_files": 30, "n_bytes": 1000, "languages": {"Python": 1000},
-                    "licences": {"MIT": 30}, "origins": {"pypi:base0": "1"}})
-    )  # fmt: skip
-    sample = HeldOut(name="sample", text=code("sample", 3))
-    write_bundle(
-        checkpoint,
-        world / "base",
-        roundings=[Rounding.of(QuantType.Q8_0)],
-        texts=Texts(proof=sample, calibration=sample),
-        budget=Budget(),
-        overwrite=False,
-        on_progress=lambda *_: None,
-    )
-    for folder, some in (
-        # One file that the base never saw, and one that changed since.
-        ("corpus", [*files, base_file(99), replace(files[0], path="0b.py", text="x = 1\n")]),
-        ("held_out", [replace(base_file(n), origin="pypi:other") for n in range(100, 110)]),
-    ):
-        (world / "run" / folder).mkdir(parents=True)
-        write_shard(world / "run" / folder / "files.jsonl.zst", some)
-    write_shop(world / "shop")
+    adapt_world.write(world)
     return world
-
-
-def write_shop(folder: Path) -> None:
-    folder.mkdir()
-    for number in range(N_OWN_FILES):
-        (folder / f"own{number}.py").write_text(code(f"own{number}", N_FUNCTIONS))
-    (folder / "LICENSE").write_text("All rights reserved. Copyright 2024 the shop.\n")
 
 
 @pytest.fixture(autouse=True)
 def few_holes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt_report, "N_HOLES_PER_KIND", 4)
-
-
-def asked_of(world: Path, out: Path, **changes: Any) -> Adaptation:
-    asked = Adaptation(
-        paths=(world / "shop",),
-        base=world / "base",
-        out=out,
-        work=default_work_folder(out),
-        name="",
-        replay=world / "run" / "corpus",
-        minutes=None,
-    )
-    return replace(asked, **changes)
 
 
 def run(asked: Adaptation, recipe: Recipe | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -265,7 +164,7 @@ _CHILD = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.train.test_adapt import LOCAL, asked_of, tiny_recipe
+from tests.train.adapt_world import LOCAL, asked_of, tiny_recipe
 from train.adapt import report as adapt_report
 from train.adapt.adaptation import adapt
 
@@ -322,100 +221,6 @@ def test_a_killed_adaptation_goes_on_with_the_same_data(
     assert rows == adapted[1]
 
 
-@pytest.fixture(scope="module")
-def work(world: Path) -> Path:
-    """A work folder with its data."""
-    work = world / "work"
-    tokenizer = WorkPaths(root=work).tokenizer
-    read_start(world / "base", tokenizer_folder=tokenizer.parent)
-    make_data(
-        load_recipe("adapt"),
-        [world / "shop"],
-        work,
-        base_rows=read_manifests(world / "base", expected_corpus_id=None),
-        replay=world / "run" / "corpus",
-        cluster=LOCAL,
-        say=lambda _: None,
-    )
-    return work
-
-
-class TestData:
-    """What is learned, held out and replayed."""
-
-    def test_held_out_files_are_nowhere_else(self, work: Path) -> None:
-        here = WorkPaths(root=work)
-        held_out = {file.path for file in read_shards(here.held_out)}
-        learned = {file.path for file in read_shards(here.corpus)}
-        assert len(held_out) == N_HELD_OUT and not held_out & learned
-        assert held_out | learned == {f"own{n}.py" for n in range(N_OWN_FILES)}
-        assert {row.path for row in read_manifests(here.index, expected_corpus_id=None)} == learned
-        shard = open_tokens(here.tokens)
-        assert learned <= set(shard.paths) and not held_out & set(shard.paths)
-        assert set(open_tokens(here.held_out_tokens).paths) == held_out
-
-    def test_only_what_the_base_was_trained_on_is_replayed(self, work: Path) -> None:
-        here = WorkPaths(root=work)
-        shard = open_tokens(here.tokens)
-        replayed = {path for path in shard.paths if not path.startswith("own")}
-        assert replayed and replayed <= {f"{n}.py" for n in range(N_BASE_FILES)}
-        data = json.loads(here.data.read_text())
-        share = data["n_replay_bytes"] / (data["n_replay_bytes"] + data["n_bytes"])
-        assert 0.2 < share <= 1 / 3
-        assert data["other_code"] == "projects that the base was not trained on"
-        assert {file.origin for file in read_shards(here.other)} == {"pypi:other"}
-
-    def test_without_held_out_projects_the_rest_of_the_corpus_stands_in(
-        self, world: Path, work: Path, tmp_path: Path
-    ) -> None:
-        (tmp_path / "small").mkdir()
-        for number in range(6):
-            (tmp_path / "small" / f"small{number}.py").write_text(code(f"small{number}", 40))
-        shutil.copytree(world / "run" / "corpus", tmp_path / "corpus")
-        here = WorkPaths(root=tmp_path / "work")
-        shutil.copytree(work / "tokenizer", here.tokenizer.parent)
-        data = make_data(
-            load_recipe("adapt"),
-            [tmp_path / "small"],
-            tmp_path / "work",
-            base_rows=read_manifests(world / "base", expected_corpus_id=None),
-            replay=tmp_path / "corpus",
-            cluster=LOCAL,
-            say=lambda _: None,
-        )
-        other = {file.path for file in read_shards(here.other)}
-        assert data.other_code == "training files of the base that are not replayed"
-        assert other and not other & set(open_tokens(here.tokens).paths)
-
-    @pytest.mark.parametrize(("n_files", "said"), [(1, "only 1 files"), (3, f"and {MIN_BYTES}")])
-    def test_too_little_code_is_one_sentence(
-        self, work: Path, tmp_path: Path, n_files: int, said: str
-    ) -> None:
-        (tmp_path / "few").mkdir()
-        for number in range(n_files):
-            n_functions = 300 if n_files == 1 else 5
-            (tmp_path / "few" / f"{number}.py").write_text(code(f"few{number}", n_functions))
-        shutil.copytree(work / "tokenizer", tmp_path / "work" / "tokenizer")
-        with pytest.raises(CorpusError, match=said):
-            make_data(load_recipe("adapt"), [tmp_path / "few"], tmp_path / "work", base_rows=(),
-                      replay=None, cluster=LOCAL, say=lambda _: None)  # fmt: skip
-
-
-def test_without_replay_it_learns_less_and_more_slowly(world: Path, work: Path) -> None:
-    start = read_start(world / "base")
-    # What is there already is taken as it is.
-    data = make_data(load_recipe("adapt"), [], work, base_rows=(), replay=None, cluster=LOCAL,
-                     say=lambda _: None)  # fmt: skip
-    recipe = load_recipe("adapt")
-    careful = fitted_recipe(recipe, start, replace(data, n_replay_files=0), name="x").fit
-    usual = fitted_recipe(recipe, start, data, name="x").fit
-    assert careful.muon_lr == usual.muon_lr / 2 and careful.adamw_lr == usual.adamw_lr / 2
-    assert careful.n_steps == pytest.approx(usual.n_steps / 2, abs=1)
-    n_seen = usual.n_steps * usual.batch_rows * usual.row_tokens
-    assert 4 < n_seen / data.n_tokens < 5
-    assert usual.row_tokens == start.model.context_tokens
-
-
 def test_a_base_whose_training_is_unknown_gives_a_bundle_that_says_so(
     world: Path, tmp_path: Path
 ) -> None:
@@ -432,37 +237,6 @@ def test_a_base_whose_training_is_unknown_gives_a_bundle_that_says_so(
     assert spec is not None and base is not None and spec.name == "mine"
     assert spec.corpus_id != base.corpus_id and not (out / INDEXES_FOLDER).exists()
     assert opened_of(out)[0] == ()
-
-
-def test_rows_behind_the_last_token_are_left_out_before_the_base_is_measured(
-    world: Path, tmp_path: Path
-) -> None:
-    """Published models often have some, to fill up the matrix; the spec must not count them."""
-    start = read_start(world / "checkpoint")
-    name = "model.embed_tokens.weight"
-    padded = torch.cat([start.weights[name], torch.zeros(16, start.model.d_model)])
-    start = replace(
-        start, spec=None, vocab_size=len(padded), weights=start.weights | {name: padded}
-    )
-    here = WorkPaths(root=tmp_path)
-    here.tokenizer.parent.mkdir()
-    shutil.copy(start.tokenizer_path, here.tokenizer)
-    files = [base_file(number) for number in range(3)]
-    write_tokens(
-        here.tokens, files, load_tokenizer(here.tokenizer),
-        tokenizer_sha256=sha256_of(here.tokenizer), corpus_id="c" * 64,
-    )  # fmt: skip
-    here.held_out.mkdir()
-    write_shard(here.held_out / "files.jsonl.zst", files)
-    base = Base(start=start, directory=None, model_path=None, indexes=(), rows=())
-    data = AdaptData(
-        own_corpus_id="", language_bytes={"Python": 1}, licence_files={}, origins={}, n_files=3,
-        n_bytes=1, n_held_out_files=1, n_held_out_bytes=1, n_replay_files=0, n_replay_bytes=0,
-        n_tokens=1, other_code="",
-    )  # fmt: skip
-    recipe = fitted_recipe(tiny_recipe(), start, data, name="padded")
-    write_base(tmp_path / "base", recipe, base, data, tmp_path)
-    assert open_checkpoint(tmp_path / "base").spec.vocab_size == len(padded) - 16
 
 
 @pytest.mark.parametrize(
@@ -504,33 +278,3 @@ def test_the_command_tells_what_was_reached(world: Path, tmp_path: Path) -> None
     assert refused.exit_code == 2 and "exclude each other" in refused.output
     assert runner.invoke(command, []).exit_code == 2
     assert runner.invoke(command, [str(tmp_path / "nowhere")]).exit_code == 2
-
-
-def test_a_change_has_a_paired_interval() -> None:
-    """Files differ more among themselves than the models on them: only pairing shows the change."""
-    rows = [[100.0 * number, 400.0] for number in range(1, 40)]
-    better = [[0.9 * bits, n_bytes] for bits, n_bytes in rows]
-    sides = [{"own code": {"bits": side, "exact": []}} for side in (rows, better)]
-    row = adapt_report.compare(*sides)["own code, bits per byte"]
-    assert row["change"] == pytest.approx(-0.1)
-    assert (row["change_low"], row["change_high"]) == (pytest.approx(-0.1), pytest.approx(-0.1))
-    assert row["before_low"] < row["after"] < row["before_high"] and row["n"] == 39
-    text = adapt_report.to_text({"own code, bits per byte": row})
-    assert "-10.0% (-10.0% to -10.0%)" in text
-    assert adapt_report.verdicts({"own code, bits per byte": row})[0].endswith("reached")
-    lone = adapt_report.compare(*[{"own code": {"bits": side[:1], "exact": [[1.0, 1.0]]}}
-                                  for side in (rows, better)])  # fmt: skip
-    assert lone["own code, bits per byte"]["change_low"] is None
-    assert "(" not in adapt_report.to_text(lone).splitlines()[1]
-
-
-def test_replay_is_the_corpus_of_the_run_that_made_the_base(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    recipe = json.loads((world / "base" / "spec.json").read_text(encoding="utf-8"))["recipe"]
-    assert default_replay(world / "base") is None
-    corpus = Path("runs") / recipe / "corpus"
-    corpus.mkdir(parents=True)
-    assert default_replay(world / "base") == corpus
-    assert default_replay(world / "base" / "model.gguf") is None

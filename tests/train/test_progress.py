@@ -159,9 +159,9 @@ os.kill(os.getpid(), signal.SIGKILL)
         with progress_in(tmp_path) as progress:
             seconds = []
             for one in reports:
-                started = time.perf_counter()
+                started = time.thread_time()
                 progress.record(one)
-                seconds.append(time.perf_counter() - started)
+                seconds.append(time.thread_time() - started)
         # Some 15 microseconds; a step of the smallest model takes a thousand times as long.
         assert np.median(seconds) < 250e-6
         assert sum(seconds) < 2.5

