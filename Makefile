@@ -14,6 +14,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m tests.two_chances
+TWO_AT_A_TIME := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+OFFLINE := $(BIN)/python -m tests.confined --no-network
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EDITOR_TOOLS := build/editor-tools
@@ -37,8 +39,7 @@ try: $(VENV)/serving.stamp
 
 # What fails is run once more by itself, as the machine may have been busy with something else.
 test: test-tools
-	$(TESTS) -m "not alone" -- --numprocesses 2 --dist loadfile --no-loadscope-reorder \
-		--max-worker-restart 0
+	$(TESTS) -m "not alone" -- $(TWO_AT_A_TIME)
 	$(TESTS) -m alone
 
 # All that tests use and that may have to be fetched.
@@ -50,7 +51,8 @@ test-tools: $(VENV)/everything.stamp vscode-tools neovims
 
 # What has to be fetched is fetched before. tests/confined says how the network goes away.
 test-offline: test-tools
-	$(BIN)/python -m tests.confined --no-network $(BIN)/python -m pytest $(SERVING_TESTS)
+	$(OFFLINE) $(TESTS) $(SERVING_TESTS) -m "not alone" -- $(TWO_AT_A_TIME)
+	$(OFFLINE) $(TESTS) $(SERVING_TESTS) -m alone
 
 lint: $(VENV)/everything.stamp
 	$(BIN)/ruff format --check .
