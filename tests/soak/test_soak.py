@@ -1,8 +1,8 @@
 """Guards the second hour: a server that takes a little more memory with each key, loses
 descriptors, gets slower, or answers the same question otherwise than in the morning.
 
-`python bench/soak.py` is the long form, with plots. Here as many keys as three minutes allow, beside
-other tests: so of time only a large change counts.
+`python bench/soak.py` is the long form, with plots. Here as many keys as three minutes allow,
+beside other tests: so of time only a large change counts.
 """
 
 import time
